@@ -1,0 +1,198 @@
+//! What operators ask a running agent, over HTTP on a unix socket or loopback. Read-only but for the way back.
+//!
+//! Answers are JSON. Nothing here decides or waits for the conductor; `/rollback` is handed to it.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use model::Store;
+use model::projection::node_input;
+use model::table::{RowKey, RowKind};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::oneshot;
+
+use crate::conductor::Message;
+use crate::config::AdminAddress;
+use crate::output;
+use crate::published::Published;
+
+/// Decisions of one answer; more are asked for by namespace.
+const DECISIONS_MAX: usize = 50_000;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    pub(crate) published: Arc<Published>,
+    pub(crate) store: Arc<ArcSwap<Store>>,
+    pub(crate) conductor: SyncSender<Message>,
+}
+
+/// Serves until `stop` completes.
+pub(crate) async fn serve(
+    address: AdminAddress,
+    admin: Admin,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/rules", get(rules))
+        .route("/decisions", get(decisions))
+        .route("/explain", get(explain))
+        .route("/rollback", post(rollback))
+        .with_state(admin);
+    match address {
+        AdminAddress::Off => {
+            stop.await;
+            Ok(())
+        }
+        AdminAddress::Tcp(address) => {
+            let listener = TcpListener::bind(address).await.with_context(|| format!("admin cannot listen on {address}"))?;
+            tracing::info!(address = %listener.local_addr()?, "admin listens");
+            Ok(axum::serve(listener, router).with_graceful_shutdown(stop).await?)
+        }
+        AdminAddress::Unix(path) => {
+            let listener = bind(&path).with_context(|| format!("admin cannot listen on {}", path.display()))?;
+            tracing::info!(path = %path.display(), "admin listens");
+            let served = axum::serve(listener, router).with_graceful_shutdown(stop).await;
+            // Gone is as good as removed.
+            let _gone = std::fs::remove_file(&path);
+            Ok(served?)
+        }
+    }
+}
+
+/// A socket that only its owner may use from the moment it can be reached. One that nobody listens on is replaced.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another agent listens there"));
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Made under another name first, so that nobody can connect before the mode is right.
+    let aside = path.with_extension("new");
+    let _not_there = std::fs::remove_file(&aside);
+    let listener = UnixListener::bind(&aside)?;
+    std::fs::set_permissions(&aside, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&aside, path)?;
+    Ok(listener)
+}
+
+/// Ready: rules are in force and every sink has them.
+async fn readyz(State(admin): State<Admin>) -> Response {
+    let behind = admin.published.behind.load_full();
+    let ready = admin.published.active.load().is_some() && behind.is_empty();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let table = admin.published.table.load();
+    let problems = admin.published.problems.load_full();
+    let body = json!({ "ready": ready, "rules": table.rules, "revision": table.revision,
+        "behind": *behind, "manifestProblems": *problems });
+    (status, Json(body)).into_response()
+}
+
+async fn rules(State(admin): State<Admin>) -> Json<Value> {
+    let table = admin.published.table.load_full();
+    let history = admin.published.history.load_full();
+    let active = admin.published.active.load_full().map(|active| {
+        json!({ "component": active.named, "facts": active.component.facts(),
+            "description": **active.component.description(), "settings": &*active.terms.settings })
+    });
+    let degraded = table.iter().filter(|(_, row)| row.degraded.is_some()).count();
+    Json(json!({ "rules": table.rules, "revision": table.revision, "decisions": table.len(), "degraded": degraded,
+        "active": active, "history": *history }))
+}
+
+#[derive(Deserialize)]
+struct Which {
+    kind: Option<String>,
+    namespace: Option<String>,
+    name: Option<String>,
+}
+
+impl Which {
+    fn kind(&self) -> Result<Option<RowKind>, String> {
+        self.kind.as_deref().map(str::parse).transpose()
+    }
+}
+
+async fn decisions(State(admin): State<Admin>, Query(which): Query<Which>) -> Response {
+    let kind = match which.kind() {
+        Ok(kind) => kind,
+        Err(what) => return error(StatusCode::BAD_REQUEST, &what),
+    };
+    let table = admin.published.table.load_full();
+    let wanted = |key: &RowKey| {
+        kind.is_none_or(|kind| kind == key.kind)
+            && which.namespace.as_deref().is_none_or(|namespace| *namespace == *key.namespace)
+            && which.name.as_deref().is_none_or(|name| *name == *key.name)
+    };
+    let mut rows = table.iter().filter(|(key, _)| wanted(key));
+    let list: Vec<Value> = rows.by_ref().take(DECISIONS_MAX).map(|(key, row)| output::decision(key, row)).collect();
+    let more = rows.count();
+    Json(json!({ "rules": table.rules, "revision": table.revision, "decisions": list, "more": more })).into_response()
+}
+
+async fn explain(State(admin): State<Admin>, Query(which): Query<Which>) -> Response {
+    let (kind, namespace, name) = match (which.kind(), which.namespace, which.name) {
+        (Err(what), ..) => return error(StatusCode::BAD_REQUEST, &what),
+        (Ok(Some(kind)), Some(namespace), Some(name)) => (kind, namespace, name),
+        _ => return error(StatusCode::BAD_REQUEST, "kind, namespace and name are needed"),
+    };
+    let key = RowKey::new(kind, &namespace, &name);
+    // A component may take its time; the runtime must not wait for it.
+    let explained = tokio::task::spawn_blocking(move || explained(&admin, &key)).await;
+    match explained {
+        Ok(Ok(value)) => Json(value).into_response(),
+        Ok(Err((status, what))) => error(status, &what),
+        Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "the explanation was given up"),
+    }
+}
+
+fn explained(admin: &Admin, key: &RowKey) -> Result<Value, (StatusCode, String)> {
+    let table = admin.published.table.load_full();
+    let active = admin.published.active.load_full().ok_or((StatusCode::SERVICE_UNAVAILABLE, "no rules yet".into()))?;
+    let row = table.get(key).ok_or_else(|| (StatusCode::NOT_FOUND, format!("{key} has no decision")))?;
+    let store = admin.store.load_full();
+    let node = node_input(active.component.description(), store.facts());
+    let network = &store.facts().network;
+    let (_, explanation) = active
+        .component
+        .explain(&active.terms.settings, &node, network, &row.input)
+        .map_err(|failure| (StatusCode::INTERNAL_SERVER_ERROR, failure.to_string()))?;
+    Ok(json!({ "rules": table.rules, "revision": table.revision, "component": active.named,
+        "decision": output::decision(key, row), "findings": explanation.findings, "edits": explanation.edits }))
+}
+
+async fn rollback(State(admin): State<Admin>) -> Response {
+    let (reply, answer) = oneshot::channel();
+    let sent = tokio::task::spawn_blocking(move || admin.conductor.send(Message::Rollback(reply))).await;
+    if !matches!(sent, Ok(Ok(()))) {
+        return error(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping");
+    }
+    match answer.await {
+        Ok(Ok(report)) => Json(report).into_response(),
+        Ok(Err(what)) => error(StatusCode::CONFLICT, &what),
+        Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping"),
+    }
+}
+
+fn error(status: StatusCode, what: &str) -> Response {
+    (status, Json(json!({ "error": what }))).into_response()
+}

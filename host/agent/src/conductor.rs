@@ -1,0 +1,265 @@
+//! The one writer: follows objects, publishes rules, and keeps all sinks in step. One thread, one message at a time.
+//!
+//! A swap is prepared in every sink before it is committed in any, in the order of the sinks; a sink that cannot
+//! prepare refuses the swap for all. What readers see ([`Published`]) is itself the last of the sinks, so that nobody
+//! reads a table that the kernel does not have yet.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use engine::{Candidate, Refusal, Stage};
+use model::sink::Sink;
+use model::store::{Changes, Event};
+use model::table::RowChange;
+use model::{Decider, Store, Table};
+use tokio::sync::oneshot;
+
+use crate::published::{Active, Published, Refused, SwapReport};
+
+/// Changes that are remembered for a candidate that was decided on an older mesh.
+const RECENT_MAX: usize = 4096;
+/// How often sinks are tended and rows that hold an old answer are asked again.
+const TEND_EVERY: Duration = Duration::from_secs(30);
+
+/// What the conductor is told.
+pub(crate) enum Message {
+    /// Objects came, changed or went.
+    Objects(Vec<Event>),
+    /// Rules that may be published. `at`: the end of the debounce.
+    Candidate { named: String, at: Instant, candidate: Box<Candidate> },
+    /// Rules that may not.
+    Refused { named: String, refusal: Refusal },
+    /// Go back to the rules before.
+    Rollback(oneshot::Sender<Result<SwapReport, String>>),
+    /// The end: what was begun is finished.
+    Stop,
+}
+
+/// See the module.
+pub(crate) struct Conductor {
+    store: Store,
+    snapshot: Arc<ArcSwap<Store>>,
+    published: Arc<Published>,
+    sinks: Vec<Box<dyn Sink + Send>>,
+    ruling: Option<Ruling>,
+    before: Option<Active>,
+    /// The number of the last rules, of this process or of the one before it.
+    rules: u64,
+    recent: VecDeque<(u64, Changes)>,
+    /// The revision just before the first of `recent`.
+    recent_from: u64,
+}
+
+struct Ruling {
+    active: Active,
+    decider: Decider,
+}
+
+impl Conductor {
+    /// `rules`: the number of the last rules that a sink still has from an earlier agent, 0 for none.
+    pub(crate) fn new(
+        store: Store,
+        snapshot: Arc<ArcSwap<Store>>,
+        published: Arc<Published>,
+        sinks: Vec<Box<dyn Sink + Send>>,
+        rules: u64,
+    ) -> Self {
+        let recent_from = store.revision();
+        let recent = VecDeque::new();
+        Self { store, snapshot, published, sinks, ruling: None, before: None, rules, recent, recent_from }
+    }
+
+    /// Works until it is told to stop or everybody who could tell it something is gone.
+    pub(crate) fn run(mut self, messages: &Receiver<Message>) {
+        let mut tend = Instant::now() + TEND_EVERY;
+        loop {
+            match messages.recv_timeout(tend.saturating_duration_since(Instant::now())) {
+                Ok(Message::Objects(events)) => self.follow(events),
+                Ok(Message::Candidate { named, at, candidate }) => {
+                    // Its result is told in the log and in admin.
+                    let _told = self.publish(named, at, *candidate);
+                }
+                Ok(Message::Refused { named, refusal }) => self.refuse(named, refusal),
+                Ok(Message::Rollback(reply)) => {
+                    let _gone = reply.send(self.roll_back());
+                }
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.tend();
+                    tend = Instant::now() + TEND_EVERY;
+                }
+            }
+        }
+    }
+
+    fn follow(&mut self, events: Vec<Event>) {
+        let count = events.len();
+        let changes = self.store.apply_all(events);
+        if changes.is_empty() {
+            return;
+        }
+        self.snapshot.store(Arc::new(self.store.clone()));
+        if self.recent.len() == RECENT_MAX
+            && let Some((revision, _)) = self.recent.pop_front()
+        {
+            self.recent_from = revision;
+        }
+        self.recent.push_back((self.store.revision(), changes.clone()));
+        if let Some(ruling) = &mut self.ruling {
+            let moved = ruling.decider.apply(&self.store, &changes);
+            let revision = self.store.revision();
+            tracing::info!(revision, events = count, moved = moved.len(), "the mesh changed");
+            self.update_sinks(&moved);
+        }
+    }
+
+    /// Moves single rows in every sink. One that fails gets the whole table again.
+    fn update_sinks(&mut self, moved: &[RowChange]) {
+        let Some(ruling) = &self.ruling else { return };
+        let table = ruling.decider.table();
+        let mut behind = Vec::new();
+        for sink in &mut self.sinks {
+            let Err(error) = sink.update(table, moved) else { continue };
+            tracing::warn!(%error, "rows could not be moved; publishing the whole table again");
+            if let Err(error) = sink.prepare(table).and_then(|()| sink.commit()) {
+                tracing::error!(%error, "a sink is behind the table");
+                behind.push(error.to_string());
+            }
+        }
+        self.published.behind.store(Arc::new(behind));
+    }
+
+    /// Brings a candidate up to the present mesh and puts it in charge.
+    fn publish(&mut self, named: String, at: Instant, candidate: Candidate) -> Result<SwapReport, String> {
+        let (component, load_ms, shadow_ms) = (candidate.component.clone(), candidate.load_ms, candidate.shadow_ms);
+        let terms = candidate.terms.clone();
+        let published = self.catch_up(candidate).and_then(|candidate| {
+            let mut decider = candidate.decider;
+            decider.renumber(self.rules + 1);
+            let prepare_ms = self.prepare(decider.table())?;
+            let window_us = self.commit()?;
+            Ok((decider, prepare_ms, window_us))
+        });
+        let (decider, prepare_ms, window_us) = match published {
+            Ok(published) => published,
+            Err(refusal) => {
+                let told = refusal.to_string();
+                self.refuse(named, refusal);
+                return Err(told);
+            }
+        };
+        let swap_ms = at.elapsed().as_secs_f64() * 1e3;
+        self.rules += 1;
+        let before = self.ruling.as_ref().map(|ruling| ruling.decider.table().clone()).unwrap_or_default();
+        let report = SwapReport {
+            rules: self.rules,
+            revision: self.store.revision(),
+            component: named.clone(),
+            digest: component.facts().digest.clone(),
+            decisions: decider.table().len(),
+            distinct: decider.distinct(),
+            changed: before.diff(decider.table()).len(),
+            load_ms,
+            shadow_ms,
+            prepare_ms,
+            window_us,
+            swap_ms,
+        };
+        tracing::info!(
+            rules = report.rules, revision = report.revision, component = %named, digest = %report.digest,
+            decisions = report.decisions, distinct = report.distinct, changed = report.changed, swap_ms, "new rules"
+        );
+        let active = Active { component, terms, named };
+        self.published.active.store(Some(Arc::new(active.clone())));
+        self.before = self.ruling.replace(Ruling { active, decider }).map(|ruling| ruling.active);
+        self.published.behind.store(Arc::default());
+        self.published.swapped(report.clone());
+        Ok(report)
+    }
+
+    /// A candidate was decided on a snapshot; the mesh has gone on since.
+    fn catch_up(&self, mut candidate: Candidate) -> Result<Candidate, Refusal> {
+        if candidate.revision < self.recent_from {
+            return Candidate::shadow(candidate.component, candidate.terms, 0, &self.store);
+        }
+        let mut missed = Changes::default();
+        for (_, changes) in self.recent.iter().filter(|(revision, _)| *revision > candidate.revision) {
+            missed.merge(changes.clone());
+        }
+        candidate.decider.apply(&self.store, &missed);
+        match candidate.decider.degraded().first() {
+            Some(row) => Err(Refusal::new(Stage::Shadow, format!("{row} changed in the meantime and cannot be decided"))),
+            None => Ok(candidate),
+        }
+    }
+
+    /// Prepares all sinks or none.
+    fn prepare(&mut self, next: &Table) -> Result<f64, Refusal> {
+        let start = Instant::now();
+        let failed = self.sinks.iter_mut().find_map(|sink| sink.prepare(next).err());
+        if let Some(error) = failed {
+            self.sinks.iter_mut().for_each(|sink| sink.abort());
+            return Err(Refusal::new(Stage::Prepare, error.to_string()));
+        }
+        Ok(start.elapsed().as_secs_f64() * 1e3)
+    }
+
+    /// Commits all sinks in their order. If one fails, those before it are given the active rules again.
+    fn commit(&mut self) -> Result<f64, Refusal> {
+        let mut first = None;
+        for at in 0..self.sinks.len() {
+            let Some(sink) = self.sinks.get_mut(at) else { break };
+            if let Err(error) = sink.commit() {
+                self.sinks.iter_mut().for_each(|sink| sink.abort());
+                self.restore(at);
+                return Err(Refusal::new(Stage::Prepare, error.to_string()));
+            }
+            first.get_or_insert_with(Instant::now);
+        }
+        Ok(first.map_or(0.0, |first: Instant| first.elapsed().as_secs_f64() * 1e6))
+    }
+
+    fn restore(&mut self, count: usize) {
+        let Some(ruling) = &self.ruling else { return };
+        for sink in self.sinks.iter_mut().take(count) {
+            if let Err(error) = sink.prepare(ruling.decider.table()).and_then(|()| sink.commit()) {
+                tracing::error!(%error, "a sink could not be given the active rules again");
+            }
+        }
+    }
+
+    fn refuse(&self, named: String, refusal: Refusal) {
+        tracing::error!(component = %named, active_rules = self.active_rules(), "{refusal}");
+        self.published.refused(Refused { component: named, refusal, active_rules: self.active_rules() });
+    }
+
+    fn active_rules(&self) -> u64 {
+        self.ruling.as_ref().map_or(0, |ruling| ruling.decider.table().rules)
+    }
+
+    fn roll_back(&mut self) -> Result<SwapReport, String> {
+        let Some(before) = self.before.clone() else { return Err("there are no rules to go back to".to_owned()) };
+        let at = Instant::now();
+        let candidate = Candidate::shadow(before.component, before.terms, 0, &self.store);
+        match candidate {
+            Ok(candidate) => self.publish(before.named, at, candidate),
+            Err(refusal) => {
+                let told = refusal.to_string();
+                self.refuse(before.named, refusal);
+                Err(told)
+            }
+        }
+    }
+
+    fn tend(&mut self) {
+        self.sinks.iter_mut().for_each(|sink| sink.tend());
+        let moved = match &mut self.ruling {
+            Some(ruling) if !ruling.decider.degraded().is_empty() => ruling.decider.retry_degraded(),
+            _ => return,
+        };
+        self.update_sinks(&moved);
+    }
+}

@@ -1,0 +1,273 @@
+//! Every setting of the agent: its name, default, unit and check. A flag wins over its environment variable, that over
+//! the configuration file, that over the default.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use model::store::{Facts, Node};
+use serde::{Deserialize, Serialize};
+
+/// Flags of `wayswitch agent`. All may also be set in the file that `--config` names, under the same names in camelCase.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AgentFlags {
+    /// A file with these settings, in YAML
+    #[arg(long, env = "WAYSWITCH_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// A file or folder with manifests; may be given several times, later objects win
+    #[arg(short = 'f', long = "filename", env = "WAYSWITCH_MANIFESTS", value_name = "PATH", value_delimiter = ',')]
+    pub manifests: Vec<PathBuf>,
+    /// The folder with config.yaml that says which component decides: a mounted ConfigMap
+    #[arg(long, env = "WAYSWITCH_RULES", value_name = "DIR")]
+    pub rules: Option<PathBuf>,
+    /// A folder from which config.yaml may name components; may be given several times
+    #[arg(long = "components", env = "WAYSWITCH_COMPONENTS", value_name = "DIR", value_delimiter = ',')]
+    pub components: Vec<PathBuf>,
+    /// Where operators ask: unix:PATH (mode 0600), a loopback ADDRESS:PORT, or none [default: unix:/run/wayswitch/admin.sock]
+    #[arg(long, env = "WAYSWITCH_ADMIN", value_name = "ADDRESS")]
+    pub admin: Option<String>,
+    /// Redirect the connections of this cgroup (v2): a path, absolute or below the cgroup2 mount. Not set: the kernel is
+    /// left alone. Never for pods that are enrolled with a ztunnel
+    #[arg(long, env = "WAYSWITCH_CGROUP", value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+    /// Folder for pinned maps and links [default: /sys/fs/bpf/wayswitch/v1]
+    #[arg(long, env = "WAYSWITCH_PIN_DIR", value_name = "DIR")]
+    pub pin_dir: Option<PathBuf>,
+    /// What happens to connections of the cgroup before the first rules [default: deny]
+    #[arg(long, env = "WAYSWITCH_BEFORE_RULES", value_enum)]
+    pub before_rules: Option<BeforeRules>,
+    /// Also leave a record for the peer of connections that a rule lets pass; for peers that take it [default: false]
+    #[arg(long, env = "WAYSWITCH_RECORD_PASSED", num_args = 0..=1, default_missing_value = "true")]
+    pub record_passed: Option<bool>,
+    /// Milliseconds without a further change before a change of rules or manifests is acted on [default: 50]
+    #[arg(long, env = "WAYSWITCH_DEBOUNCE_MS", value_name = "MS")]
+    pub debounce_ms: Option<u64>,
+    /// DNS suffix of the cluster [default: cluster.local]
+    #[arg(long, env = "WAYSWITCH_CLUSTER_DOMAIN")]
+    pub cluster_domain: Option<String>,
+    /// Network of this cluster's addresses [default: empty]
+    #[arg(long, env = "WAYSWITCH_NETWORK")]
+    pub network: Option<String>,
+    /// Id of the cluster [default: Kubernetes]
+    #[arg(long, env = "WAYSWITCH_CLUSTER_ID")]
+    pub cluster_id: Option<String>,
+    /// Name of this node
+    #[arg(long, env = "NODE_NAME")]
+    pub node_name: Option<String>,
+    /// How to log [default: text]
+    #[arg(long, env = "WAYSWITCH_LOG_FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// What to log: a level, or a filter such as info,engine=debug [default: info]
+    #[arg(long, env = "WAYSWITCH_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// What happens to connections before the first rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BeforeRules {
+    /// They are refused.
+    #[default]
+    Deny,
+    /// They go where they want to.
+    Pass,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where operators ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// A socket in the file system, mode 0600.
+    Unix(PathBuf),
+    /// A loopback address.
+    Tcp(SocketAddr),
+    /// Nowhere.
+    Off,
+}
+
+/// The agent's settings, complete and checked.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// Manifests.
+    pub manifests: Vec<PathBuf>,
+    /// The folder with `config.yaml`.
+    pub rules: PathBuf,
+    /// Folders from which components may come.
+    pub components: Vec<PathBuf>,
+    /// Where operators ask.
+    pub admin: AdminAddress,
+    /// The kernel side, if there is to be one.
+    pub redirect: Option<redirect::Config>,
+    /// Quiet time before a change is acted on.
+    pub debounce: Duration,
+    /// What is known without objects.
+    pub facts: Facts,
+}
+
+/// How to log, known before anything can go wrong.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// The form.
+    pub format: LogFormat,
+    /// The filter.
+    pub filter: String,
+}
+
+impl AgentFlags {
+    /// Adds what the configuration file says and was not given as a flag or in the environment.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has a setting that does not exist.
+    pub fn with_file(self) -> anyhow::Result<Self> {
+        let Some(path) = &self.config else { return Ok(self) };
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let file: Self = manifest::settings(&path.display().to_string(), &text, &manifest::Limits::default())
+            .map_err(|problem| anyhow::anyhow!("{problem}"))?;
+        let paths = |flags: Vec<PathBuf>, file: Vec<PathBuf>| if flags.is_empty() { file } else { flags };
+        Ok(Self {
+            manifests: paths(self.manifests, file.manifests),
+            rules: self.rules.or(file.rules),
+            components: paths(self.components, file.components),
+            admin: self.admin.or(file.admin),
+            cgroup: self.cgroup.or(file.cgroup),
+            pin_dir: self.pin_dir.or(file.pin_dir),
+            before_rules: self.before_rules.or(file.before_rules),
+            record_passed: self.record_passed.or(file.record_passed),
+            debounce_ms: self.debounce_ms.or(file.debounce_ms),
+            cluster_domain: self.cluster_domain.or(file.cluster_domain),
+            network: self.network.or(file.network),
+            cluster_id: self.cluster_id.or(file.cluster_id),
+            node_name: self.node_name.or(file.node_name),
+            log_format: self.log_format.or(file.log_format),
+            log: self.log.or(file.log),
+            config: self.config,
+        })
+    }
+
+    /// How to log.
+    pub fn log(&self) -> LogConfig {
+        LogConfig {
+            format: self.log_format.unwrap_or_default(),
+            filter: self.log.clone().unwrap_or_else(|| "info".to_owned()),
+        }
+    }
+
+    /// Checks everything and fills in the defaults.
+    ///
+    /// # Errors
+    /// The first setting that is missing or makes no sense.
+    pub fn check(self) -> anyhow::Result<AgentConfig> {
+        if self.manifests.is_empty() {
+            bail!("no manifests: name at least one file or folder with --filename (WAYSWITCH_MANIFESTS)");
+        }
+        let Some(rules) = self.rules else {
+            bail!("no rules: name the folder with config.yaml with --rules (WAYSWITCH_RULES)");
+        };
+        let debounce_ms = self.debounce_ms.unwrap_or(50);
+        if debounce_ms > 60_000 {
+            bail!("--debounce-ms {debounce_ms}: at most 60000");
+        }
+        let defaults = Facts::default();
+        let name = |given: Option<String>, default| given.map_or(default, model::Name::from);
+        let redirect = self.cgroup.map(|cgroup| {
+            let mut config = redirect::Config::new(cgroup);
+            config.pin_dir = self.pin_dir.unwrap_or(config.pin_dir);
+            config.record_passed = self.record_passed.unwrap_or(config.record_passed);
+            config.before_rules = match self.before_rules.unwrap_or_default() {
+                BeforeRules::Deny => redirect::BeforeRules::Deny,
+                BeforeRules::Pass => redirect::BeforeRules::Pass,
+            };
+            config
+        });
+        Ok(AgentConfig {
+            manifests: self.manifests,
+            rules,
+            components: self.components,
+            admin: admin_address(self.admin.as_deref().unwrap_or("unix:/run/wayswitch/admin.sock"))?,
+            redirect,
+            debounce: Duration::from_millis(debounce_ms),
+            facts: Facts {
+                cluster_domain: name(self.cluster_domain, defaults.cluster_domain),
+                network: name(self.network, defaults.network),
+                cluster_id: name(self.cluster_id, defaults.cluster_id),
+                node: Node { name: self.node_name.map(Into::into), ..Node::default() },
+            },
+        })
+    }
+}
+
+fn admin_address(text: &str) -> anyhow::Result<AdminAddress> {
+    if text == "none" {
+        return Ok(AdminAddress::Off);
+    }
+    if let Some(path) = text.strip_prefix("unix:") {
+        if !Path::new(path).is_absolute() {
+            bail!("--admin {text}: the path must be absolute");
+        }
+        return Ok(AdminAddress::Unix(path.into()));
+    }
+    let address: SocketAddr =
+        text.parse().with_context(|| format!("--admin {text}: neither unix:PATH nor ADDRESS:PORT nor none"))?;
+    if !address.ip().is_loopback() {
+        bail!("--admin {text}: only loopback addresses; decisions name every service of the mesh");
+    }
+    Ok(AdminAddress::Tcp(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags() -> AgentFlags {
+        AgentFlags { manifests: vec!["m".into()], rules: Some("r".into()), ..AgentFlags::default() }
+    }
+
+    #[test]
+    fn what_is_not_given_has_a_default() {
+        let config = flags().check().unwrap();
+        assert_eq!(config.debounce, Duration::from_millis(50));
+        assert_eq!(&*config.facts.cluster_domain, "cluster.local");
+        assert_eq!(config.admin, AdminAddress::Unix("/run/wayswitch/admin.sock".into()));
+        assert!(config.redirect.is_none());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_name() {
+        let check = |flags: AgentFlags, expected: &str| {
+            let error = format!("{:#}", flags.check().unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        };
+        check(AgentFlags::default(), "no manifests");
+        check(AgentFlags { rules: None, ..flags() }, "no rules");
+        check(AgentFlags { admin: Some("0.0.0.0:1".into()), ..flags() }, "only loopback");
+        check(AgentFlags { admin: Some("here".into()), ..flags() }, "neither unix:PATH");
+        check(AgentFlags { debounce_ms: Some(60_001), ..flags() }, "--debounce-ms 60001");
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_an_unknown_setting_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.yaml");
+        std::fs::write(&path, "network: of-the-file\nclusterId: east\n").unwrap();
+        let given = AgentFlags { config: Some(path.clone()), network: Some("of-the-flag".into()), ..flags() };
+        let merged = given.with_file().unwrap();
+        assert_eq!((merged.network.as_deref(), merged.cluster_id.as_deref()), (Some("of-the-flag"), Some("east")));
+        std::fs::write(&path, "netwrok: x\n").unwrap();
+        let error = AgentFlags { config: Some(path), ..flags() }.with_file().unwrap_err().to_string();
+        assert!(error.contains("netwrok"), "{error}");
+    }
+}

@@ -1,0 +1,21 @@
+//! The node agent: joins files, model, engine and sinks, and serves what operators ask.
+//!
+//! This crate only wires; nothing is decided here. `run` is the only module that knows all parts.
+
+pub mod cli;
+pub mod config;
+
+mod rules_folder;
+mod watch;
+
+mod loader;
+mod conductor;
+mod published;
+
+mod admin;
+mod run;
+
+mod commands;
+pub mod output;
+
+pub use published::{Refused, SwapReport};

@@ -1,0 +1,85 @@
+//! Turns what the rules folder says into candidates, off the serving path: reading, compiling and a first decision of
+//! everything happen here; the conductor only publishes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use engine::{Candidate, Engine};
+use model::Store;
+
+use crate::conductor::Message;
+use crate::rules_folder::{Fingerprint, RulesFolder};
+use crate::watch::{Due, Watch};
+
+/// Everything the loader needs.
+pub(crate) struct Loader {
+    pub(crate) folder: RulesFolder,
+    pub(crate) engine: Engine,
+    pub(crate) store: Arc<ArcSwap<Store>>,
+    pub(crate) conductor: SyncSender<Message>,
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+impl Loader {
+    /// Looks now and whenever the folder changes, until told to stop or the conductor is gone.
+    pub(crate) fn run(self, mut watch: Watch) {
+        let mut last = Last::Nothing;
+        let mut due = Due::Changed(Instant::now());
+        loop {
+            if self.look(due, &mut last).is_err() {
+                return;
+            }
+            match watch.next(&|| self.stop.load(Ordering::Acquire)) {
+                Some(next) => due = next,
+                None => return,
+            }
+        }
+    }
+
+    /// Reads the folder and, if it says something new, tries it.
+    fn look(&self, due: Due, last: &mut Last) -> Result<(), ConductorGone> {
+        let at = match due {
+            Due::Changed(at) => at,
+            Due::Routine => Instant::now(),
+        };
+        let wanted = match self.folder.read() {
+            Ok(wanted) => wanted,
+            Err(unreadable) => {
+                // Said once, and not again with every look, until something else happens.
+                let reason = unreadable.refusal.reason.clone();
+                if matches!(last, Last::Unreadable(said) if *said == reason) {
+                    return Ok(());
+                }
+                *last = Last::Unreadable(reason);
+                return self.send(Message::Refused { named: unreadable.component, refusal: unreadable.refusal });
+            }
+        };
+        if matches!(last, Last::Read(fingerprint) if *fingerprint == wanted.fingerprint) {
+            return Ok(());
+        }
+        *last = Last::Read(wanted.fingerprint);
+        let named = wanted.component;
+        tracing::info!(component = %named, bytes = wanted.source.bytes.len(), "trying new rules");
+        let store = self.store.load_full();
+        // The number is given when it is published.
+        match Candidate::prepare(&self.engine, &wanted.source, 0, &store) {
+            Ok(candidate) => self.send(Message::Candidate { named, at, candidate: Box::new(candidate) }),
+            Err(refusal) => self.send(Message::Refused { named, refusal }),
+        }
+    }
+
+    fn send(&self, message: Message) -> Result<(), ConductorGone> {
+        self.conductor.send(message).map_err(|_| ConductorGone)
+    }
+}
+
+struct ConductorGone;
+
+enum Last {
+    Nothing,
+    Read(Fingerprint),
+    Unreadable(String),
+}

@@ -1,0 +1,150 @@
+//! What readers see: the active rules with their table, and the history of swaps and refusals. One writer, the
+//! conductor; a reader takes a snapshot by one pointer load and is never waited for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use engine::{Loaded, Refusal};
+use model::Table;
+use model::decider::Terms;
+use model::sink::{Sink, SinkError};
+use model::table::RowChange;
+use serde::Serialize;
+
+/// Swaps and refusals that are remembered.
+const HISTORY_MAX: usize = 256;
+
+/// The rules in force.
+#[derive(Clone)]
+pub(crate) struct Active {
+    pub(crate) component: Loaded,
+    pub(crate) terms: Terms,
+    /// How the operator calls the component.
+    pub(crate) named: String,
+}
+
+/// A swap that was carried out.
+#[derive(Clone, Debug, Serialize)]
+pub struct SwapReport {
+    /// The number of the rules.
+    pub rules: u64,
+    /// The revision of the mesh they were first published at.
+    pub revision: u64,
+    /// How the operator calls the component.
+    pub component: String,
+    /// SHA-256 of the component.
+    pub digest: String,
+    /// Rows decided.
+    pub decisions: usize,
+    /// Distinct questions they came down to.
+    pub distinct: usize,
+    /// Rows that a sink treats differently from before.
+    pub changed: usize,
+    /// Milliseconds for loading, compiling included.
+    pub load_ms: f64,
+    /// Milliseconds for deciding everything and checking a sample.
+    pub shadow_ms: f64,
+    /// Milliseconds for preparing all sinks.
+    pub prepare_ms: f64,
+    /// Microseconds from the first sink's commit to the last one's: the window in which they differ.
+    pub window_us: f64,
+    /// Milliseconds from the end of the debounce until every sink had committed.
+    pub swap_ms: f64,
+}
+
+/// A candidate that was refused.
+#[derive(Clone, Debug, Serialize)]
+pub struct Refused {
+    /// How the operator calls the component.
+    pub component: String,
+    /// Where and why.
+    #[serde(flatten)]
+    pub refusal: Refusal,
+    /// The rules that stayed in force, 0 if there were none.
+    pub active_rules: u64,
+}
+
+/// What readers see of the swaps and refusals.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct History {
+    pub(crate) swaps: VecDeque<Arc<SwapReport>>,
+    pub(crate) refused: VecDeque<Arc<Refused>>,
+    pub(crate) swaps_total: u64,
+    pub(crate) refused_total: u64,
+}
+
+/// Shared between the conductor and all readers.
+#[derive(Default)]
+pub(crate) struct Published {
+    pub(crate) table: ArcSwap<Table>,
+    pub(crate) active: ArcSwapOption<Active>,
+    pub(crate) history: ArcSwap<History>,
+    /// Problems of the last look at the manifests.
+    pub(crate) problems: ArcSwap<Vec<String>>,
+    /// Sinks that have fallen behind, with the reason.
+    pub(crate) behind: ArcSwap<Vec<String>>,
+}
+
+impl Published {
+    pub(crate) fn swapped(&self, report: SwapReport) {
+        let mut history = History::clone(&self.history.load());
+        history.swaps_total += 1;
+        push(&mut history.swaps, report);
+        self.history.store(Arc::new(history));
+    }
+
+    pub(crate) fn refused(&self, refused: Refused) {
+        let mut history = History::clone(&self.history.load());
+        history.refused_total += 1;
+        push(&mut history.refused, refused);
+        self.history.store(Arc::new(history));
+    }
+}
+
+fn push<T>(list: &mut VecDeque<Arc<T>>, item: T) {
+    if list.len() >= HISTORY_MAX {
+        list.pop_front();
+    }
+    list.push_back(Arc::new(item));
+}
+
+/// The readers' table as a sink: preparing keeps a clone, committing is one pointer store.
+pub(crate) struct TableSink {
+    published: Arc<Published>,
+    prepared: Option<Table>,
+}
+
+impl TableSink {
+    pub(crate) fn new(published: Arc<Published>) -> Self {
+        Self { published, prepared: None }
+    }
+}
+
+impl Sink for TableSink {
+    fn name(&self) -> &'static str {
+        "table"
+    }
+
+    fn prepare(&mut self, next: &Table) -> Result<(), SinkError> {
+        self.prepared = Some(next.clone());
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), SinkError> {
+        let Some(next) = self.prepared.take() else {
+            return Err(SinkError { sink: self.name(), what: "nothing is prepared".to_owned() });
+        };
+        self.published.table.store(Arc::new(next));
+        Ok(())
+    }
+
+    fn abort(&mut self) {
+        self.prepared = None;
+    }
+
+    fn update(&mut self, table: &Table, _: &[RowChange]) -> Result<(), SinkError> {
+        self.published.table.store(Arc::new(table.clone()));
+        Ok(())
+    }
+}

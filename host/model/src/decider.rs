@@ -1,0 +1,285 @@
+//! Rows in, decisions out: asks a [`Resolver`] each distinct question once, in batches, and keeps the table.
+//!
+//! A first decision of everything either succeeds whole or is refused with a reason (a candidate changes nothing).
+//! After that it fails static: a row that cannot be decided keeps its last good answer, or takes the declared default,
+//! and is marked. It knows neither WASM nor threads; a resolver may be a component or plain code.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::batch::{Answer, Batch, WrongAnswer};
+use crate::decision::{Choice, Decision};
+use crate::description::Description;
+use crate::floor;
+use crate::input::{Input, NodeInput, Shared};
+use crate::name::Name;
+use crate::projection::{Projected, Projection, node_input};
+use crate::store::{Changes, Store};
+use crate::table::{Row, RowChange, RowKey, Table};
+
+/// Questions of one call. Above this a call costs no less per row; below it a trap costs fewer rows a second call.
+pub const BATCH_ROWS_MAX: usize = 256;
+/// Rows of one change that are asked alone after their batch failed; those beyond take the failure of the batch.
+pub const ALONE_MAX: usize = 512;
+
+/// What answers questions.
+pub trait Resolver: Send + Sync {
+    /// One answer for each subject, in their order.
+    ///
+    /// # Errors
+    /// Why there is none. It must not depend on earlier calls.
+    fn resolve(&self, batch: &Batch<'_>) -> Result<Vec<Answer>, ResolveFailure>;
+}
+
+/// Why a resolver gave no answers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct ResolveFailure {
+    /// The limit that was reached, with its figure, where it was one.
+    pub limit: Option<String>,
+    /// What happened.
+    pub what: String,
+    /// The row of the batch concerned, where it is one row.
+    pub row: Option<usize>,
+}
+
+impl From<(Option<usize>, WrongAnswer)> for ResolveFailure {
+    fn from((row, wrong): (Option<usize>, WrongAnswer)) -> Self {
+        Self { limit: None, what: format!("wrong answer: {wrong}"), row }
+    }
+}
+
+/// What the operator declared about deciding; the same for all rows.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The component's settings, as it is given them.
+    pub settings: Arc<str>,
+    /// What a row gets whose waypoint's owner does not admit it although the component chose it. Istio: direct.
+    pub denied: Choice,
+    /// What a row gets that cannot be decided and never was.
+    pub undecided: Choice,
+}
+
+/// Everything that is asked with, and the table of answers, for one set of rules.
+pub struct Decider {
+    resolver: Arc<dyn Resolver>,
+    terms: Terms,
+    node: NodeInput,
+    network: Name,
+    projection: Projection,
+    known: HashMap<Shared<Input>, Arc<Decision>>,
+    /// How many answers are kept before those that no row refers to are forgotten.
+    known_max: usize,
+    degraded: BTreeSet<RowKey>,
+    table: Table,
+}
+
+impl Decider {
+    /// Decides every row of `store` under new rules.
+    ///
+    /// # Errors
+    /// When any row cannot be decided: the row where known, and why.
+    pub fn new(
+        rules: u64,
+        description: Arc<Description>,
+        resolver: Arc<dyn Resolver>,
+        terms: Terms,
+        store: &Store,
+    ) -> Result<Self, (Option<RowKey>, ResolveFailure)> {
+        let node = node_input(&description, store.facts());
+        let mut decider = Self {
+            resolver,
+            terms,
+            node,
+            network: store.facts().network.clone(),
+            projection: Projection::new(description, store),
+            known: HashMap::new(),
+            known_max: 0,
+            degraded: BTreeSet::new(),
+            table: Table::new(rules, store.revision()),
+        };
+        let (inputs, asked_for) = decider.unknown(decider.projection.rows());
+        for (batch, rows) in inputs.chunks(BATCH_ROWS_MAX).zip(asked_for.chunks(BATCH_ROWS_MAX)) {
+            let name = |failure: ResolveFailure| {
+                let row = failure.row.or((rows.len() == 1).then_some(0));
+                (row.and_then(|row| rows.get(row)).cloned(), failure)
+            };
+            decider.ask(batch).map_err(name)?;
+        }
+        for (key, projected) in decider.projection.rows() {
+            let decision = decider.known.get(&projected.input).cloned();
+            let row = decision.map(|decision| row(projected, decision, decider.table.revision));
+            decider.table.set(key.clone(), row);
+        }
+        decider.known_max = Self::known_max(decider.known.len());
+        Ok(decider)
+    }
+
+    /// The decisions as they are.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// How many distinct questions the rows come down to.
+    pub fn distinct(&self) -> usize {
+        self.projection.rows().map(|(_, row)| &row.input).collect::<HashSet<_>>().len()
+    }
+
+    /// Rows that hold an answer which is not fresh.
+    pub fn degraded(&self) -> &BTreeSet<RowKey> {
+        &self.degraded
+    }
+
+    /// Gives the table another number, when it takes the place of a table published in the meantime.
+    pub fn renumber(&mut self, rules: u64) {
+        self.table.rules = rules;
+    }
+
+    /// Follows a change of `store`, which has it applied. Returns the rows that moved.
+    pub fn apply(&mut self, store: &Store, changes: &Changes) -> Vec<RowChange> {
+        let concerned = self.projection.apply(store, changes);
+        self.table.revision = store.revision();
+        self.settle(concerned)
+    }
+
+    /// Asks again for all rows whose answer is not fresh. Returns the rows that moved.
+    pub fn retry_degraded(&mut self) -> Vec<RowChange> {
+        let concerned = self.degraded.clone();
+        self.settle(concerned)
+    }
+
+    fn settle(&mut self, concerned: BTreeSet<RowKey>) -> Vec<RowChange> {
+        let failures = self.ask_failing_static(&concerned);
+        let mut moved = Vec::new();
+        for key in concerned {
+            let after = match self.decided(&key) {
+                Some(row) => {
+                    self.degraded.remove(&key);
+                    Some(row)
+                }
+                None => self.held(&key, &failures),
+            };
+            self.place(key, after, &mut moved);
+        }
+        self.sweep();
+        moved
+    }
+
+    /// The distinct inputs of these rows that have no answer yet, and a row for each.
+    fn unknown<'p>(
+        &self,
+        rows: impl Iterator<Item = (&'p RowKey, &'p Projected)>,
+    ) -> (Vec<Shared<Input>>, Vec<RowKey>) {
+        let mut seen = HashSet::new();
+        let (mut inputs, mut keys) = (Vec::new(), Vec::new());
+        for (key, Projected { input, .. }) in rows {
+            if !self.known.contains_key(input) && seen.insert(input) {
+                inputs.push(input.clone());
+                keys.push(key.clone());
+            }
+        }
+        (inputs, keys)
+    }
+
+    /// Asks one batch and keeps the decisions, with the floor applied.
+    fn ask(&mut self, inputs: &[Shared<Input>]) -> Result<(), ResolveFailure> {
+        let batch = Batch::new(&self.terms.settings, &self.node, inputs);
+        let decisions = batch.accept(self.resolver.resolve(&batch)?, &self.network)?;
+        for (input, decision) in inputs.iter().zip(decisions) {
+            let decision = floor::apply(input, decision, &self.terms.denied);
+            self.known.insert(input.clone(), Arc::new(decision));
+        }
+        Ok(())
+    }
+
+    /// Asks what is unknown; a batch that fails is asked again row by row, so that one row costs no other its answer.
+    fn ask_failing_static(&mut self, concerned: &BTreeSet<RowKey>) -> HashMap<Shared<Input>, ResolveFailure> {
+        let (inputs, _) = self.unknown(concerned.iter().filter_map(|key| Some((key, self.projection.get(key)?))));
+        let mut failures = HashMap::new();
+        let mut alone_left = ALONE_MAX;
+        for batch in inputs.chunks(BATCH_ROWS_MAX) {
+            let Err(failure) = self.ask(batch) else { continue };
+            for input in batch {
+                let alone = if batch.len() > 1 && alone_left > 0 {
+                    alone_left -= 1;
+                    self.ask(std::slice::from_ref(input))
+                } else {
+                    Err(failure.clone())
+                };
+                if let Err(failure) = alone {
+                    failures.insert(input.clone(), failure);
+                }
+            }
+        }
+        failures
+    }
+
+    /// The row with its fresh answer; none when it is not published or has none.
+    fn decided(&mut self, key: &RowKey) -> Option<Row> {
+        let projected = self.projection.get_mut(key)?;
+        let (input, decision) = self.known.get_key_value(&projected.input)?;
+        // One value for all rows that ask the same: it takes the room once, and tells when nobody refers to the answer.
+        projected.input = input.clone();
+        Some(row(projected, Arc::clone(decision), self.table.revision))
+    }
+
+    /// The row with its last good answer or the declared default; none when it is not published.
+    fn held(&mut self, key: &RowKey, failures: &HashMap<Shared<Input>, ResolveFailure>) -> Option<Row> {
+        let Some(projected) = self.projection.get(key) else {
+            self.degraded.remove(key);
+            return None;
+        };
+        let why = failures.get(&projected.input).map_or_else(|| "no answer".to_owned(), ToString::to_string);
+        let decision = match self.table.get(key) {
+            // Consent that was withdrawn in the meantime counts all the same.
+            Some(last) if floor::is_withdrawn(&projected.input, &last.decision) => {
+                Arc::new(floor::denied(&self.terms.denied))
+            }
+            Some(last) => last.decision.clone(),
+            None => Arc::new(Decision::without_waypoint(self.terms.undecided.clone(), None)),
+        };
+        self.degraded.insert(key.clone());
+        Some(Row {
+            subject: projected.subject.clone(),
+            input: projected.input.clone(),
+            decision,
+            revision: self.table.revision,
+            degraded: Some(why.into()),
+        })
+    }
+
+    /// Puts a row into the table; one that only looks different keeps its revision and is not told.
+    fn place(&mut self, key: RowKey, after: Option<Row>, moved: &mut Vec<RowChange>) {
+        let before = self.table.get(&key).cloned();
+        match (&before, after) {
+            (None, None) => {}
+            (Some(before), Some(mut after)) if before.same_effect(&after) => {
+                after.revision = before.revision;
+                self.table.set(key, Some(after));
+            }
+            (_, after) => {
+                self.table.set(key.clone(), after.clone());
+                moved.push(RowChange { key, before, after });
+            }
+        }
+    }
+
+    /// Forgets answers that no row refers to, once there may be as many as of the others.
+    fn sweep(&mut self) {
+        if self.known.len() > self.known_max {
+            self.known.retain(|input, _| !input.is_unique());
+            self.known_max = Self::known_max(self.known.len());
+        }
+    }
+
+    fn known_max(referred_to: usize) -> usize {
+        2 * referred_to + BATCH_ROWS_MAX
+    }
+}
+
+fn row(projected: &Projected, decision: Arc<Decision>, revision: u64) -> Row {
+    Row { subject: projected.subject.clone(), input: projected.input.clone(), decision, revision, degraded: None }
+}
+
+#[cfg(test)]
+mod tests;

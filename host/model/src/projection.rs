@@ -1,0 +1,286 @@
+//! From objects to questions: which rows there are, what each is asked with, and which of them a change concerns.
+//!
+//! A projection belongs to one description (what a component declared). It knows the edges that follow from it:
+//! Namespace → its rows, Gateway and GatewayClass → the rows that may mean them, Service or Pod → its own row.
+//! [`Projection::apply`] after a change gives the same as [`Projection::new`] on the changed store; that is tested
+//! with generated histories. It decides nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::description::{Description, Reach, Reference, Source};
+use crate::gateway::GatewayKey;
+use crate::input::{Input, NodeInput, Shared, SubjectKind, Visibility};
+use crate::name::{Labels, Name};
+use crate::store::{Changes, Facts, RowObject, Store};
+use crate::table::{RowKey, RowKind, Subject};
+
+mod naming;
+mod selectors;
+mod views;
+use naming::Naming;
+use views::Views;
+
+/// A row before it is decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Projected {
+    /// What sinks need to know of it.
+    pub subject: Arc<Subject>,
+    /// What the component is asked.
+    pub input: Shared<Input>,
+}
+
+/// The rows of a store under one description.
+#[derive(Debug)]
+pub struct Projection {
+    description: Arc<Description>,
+    rows: BTreeMap<RowKey, Projected>,
+    /// Which rows name which Gateways by labels of their own.
+    named_by_rows: Naming<RowKey>,
+    /// Which namespaces name which Gateways for their rows. Most rows say nothing themselves, so this is where most
+    /// edges are, and there are few of them. Holds namespaces with rows in them.
+    named_by_namespaces: Naming<Name>,
+    views: Views,
+}
+
+/// One way through rows while the store stays as it is. Rows of a namespace that say the same get the same input, which
+/// is then made once; that is why they come sorted.
+struct Pass<'s> {
+    store: &'s Store,
+    namespace: Name,
+    inputs: HashMap<Asked, Shared<Input>>,
+}
+
+/// A row's own part of its input.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Asked {
+    kind: SubjectKind,
+    named: Vec<GatewayKey>,
+    labels: Vec<(Name, Name)>,
+    annotations: Vec<(Name, Name)>,
+    service_account: Option<Name>,
+    name: Option<Name>,
+    hosts: Vec<Name>,
+}
+
+impl Projection {
+    /// Projects all rows of `store`.
+    pub fn new(description: Arc<Description>, store: &Store) -> Self {
+        let mut projection = Self {
+            description,
+            rows: BTreeMap::new(),
+            named_by_rows: Naming::default(),
+            named_by_namespaces: Naming::default(),
+            views: Views::default(),
+        };
+        let mut pass = Pass::over(store);
+        let mut rows = Vec::new();
+        for (key, object) in store.rows() {
+            let projected = projection.projected(&mut pass, &key, object);
+            rows.push((key, projected));
+        }
+        // They are sorted already: this is cheaper than putting in one by one.
+        projection.rows = rows.into_iter().collect();
+        projection
+    }
+
+    /// The row, if it is published.
+    pub fn get(&self, key: &RowKey) -> Option<&Projected> {
+        self.rows.get(key)
+    }
+
+    /// The same, to put an equal input in the place of its own.
+    pub(crate) fn get_mut(&mut self, key: &RowKey) -> Option<&mut Projected> {
+        self.rows.get_mut(key)
+    }
+
+    /// All rows in the order of their keys.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = (&RowKey, &Projected)> {
+        self.rows.iter()
+    }
+
+    /// Follows a change of `store`, which has it applied. Returns the rows whose subject or input is not what it was,
+    /// and those that came or went.
+    pub fn apply(&mut self, store: &Store, changes: &Changes) -> BTreeSet<RowKey> {
+        let mut concerned = changes.rows.clone();
+        for name in &changes.namespaces {
+            self.leave(name);
+            concerned.extend(self.rows_in(name).cloned());
+        }
+        for key in &changes.gateways {
+            self.views.forget_gateway(key);
+            self.concerned_by_gateway(key, &mut concerned);
+        }
+        let mut pass = Pass::over(store);
+        concerned.retain(|key| self.project(&mut pass, key));
+        concerned
+    }
+
+    fn concerned_by_gateway(&self, key: &GatewayKey, concerned: &mut BTreeSet<RowKey>) {
+        if self.description.reach == Reach::All {
+            concerned.extend(self.rows.keys().cloned());
+            return;
+        }
+        if self.description.reach == Reach::OwnNamespace {
+            concerned.extend(self.rows_in(&key.namespace).cloned());
+        }
+        concerned.extend(self.named_by_rows.by(key).cloned());
+        for namespace in self.named_by_namespaces.by(key) {
+            concerned.extend(self.rows_in(namespace).cloned());
+        }
+    }
+
+    fn rows_in(&self, namespace: &Name) -> impl Iterator<Item = &RowKey> {
+        [RowKind::Pod, RowKind::Service].into_iter().flat_map(move |kind| {
+            let first = RowKey { kind, namespace: namespace.clone(), name: "".into() };
+            let namespace = namespace.clone();
+            let from = self.rows.range(first..).map(|(key, _)| key);
+            from.take_while(move |key| key.kind == kind && key.namespace == namespace)
+        })
+    }
+
+    /// Brings one row up to date; true when it is not what it was.
+    fn project(&mut self, pass: &mut Pass<'_>, key: &RowKey) -> bool {
+        let Some(object) = pass.store.row(key) else { return self.forget(key) };
+        let projected = self.projected(pass, key, object);
+        if self.rows.get(key) == Some(&projected) {
+            return false;
+        }
+        self.rows.insert(key.clone(), projected);
+        true
+    }
+
+    fn forget(&mut self, key: &RowKey) -> bool {
+        self.named_by_rows.set(key, &[]);
+        let was_there = self.rows.remove(key).is_some();
+        if self.rows_in(&key.namespace).next().is_none() {
+            self.leave(&key.namespace);
+        }
+        was_there
+    }
+
+    /// Drops what is known about a namespace; its next row looks at it afresh.
+    fn leave(&mut self, namespace: &Name) {
+        self.views.forget_namespace(namespace);
+        self.named_by_namespaces.set(namespace, &[]);
+    }
+
+    /// The row as it is now, with its edges.
+    fn projected(&mut self, pass: &mut Pass<'_>, key: &RowKey, object: RowObject<'_>) -> Projected {
+        let (subject, asked) = self.asked(pass.store, object);
+        self.named_by_rows.set(key, &asked.named);
+        let input = match pass.inputs_of(&key.namespace).get(&asked) {
+            Some(input) => input.clone(),
+            None => {
+                let input = self.input(pass.store, &key.namespace, &asked);
+                pass.inputs.insert(asked, input.clone());
+                input
+            }
+        };
+        Projected { subject: Arc::new(subject), input }
+    }
+
+    fn asked(&self, store: &Store, object: RowObject<'_>) -> (Subject, Asked) {
+        let description = &*self.description;
+        let fields = description.fields;
+        let meta = object.meta();
+        let mut asked = Asked {
+            kind: SubjectKind::Pod,
+            named: named_gateways(&description.references, &meta.namespace, &meta.labels),
+            labels: description.pick(Source::SubjectLabel, &meta.labels),
+            annotations: description.pick(Source::SubjectAnnotation, &meta.annotations),
+            service_account: None,
+            name: fields.name.then(|| meta.name.clone()),
+            hosts: Vec::new(),
+        };
+        let subject = match object {
+            RowObject::Pod(pod) => {
+                asked.service_account = fields.service_account.then(|| pod.service_account.clone());
+                let addresses = pod.addresses.clone();
+                Subject { hosts: Vec::new(), addresses, dialled_by_address: !pod.host_network }
+            }
+            RowObject::Service(service) => {
+                let hosts = vec![service.host(&store.facts().cluster_domain)];
+                asked.kind = SubjectKind::Service;
+                asked.hosts = if fields.hosts { hosts.clone() } else { Vec::new() };
+                Subject { hosts, addresses: service.addresses.clone(), dialled_by_address: true }
+            }
+        };
+        (subject, asked)
+    }
+
+    fn input(&mut self, store: &Store, namespace: &Name, asked: &Asked) -> Shared<Input> {
+        let description = Arc::clone(&self.description);
+        if !self.views.knows_namespace(namespace) {
+            let inherited = description.references.iter().filter(|reference| reference.inherit);
+            let labels = store.namespace(namespace).map(|object| &object.meta.labels);
+            let named = labels.map(|labels| named_gateways(inherited, namespace, labels));
+            self.named_by_namespaces.set(namespace, &named.unwrap_or_default());
+        }
+        let inherited = self.named_by_namespaces.names(namespace);
+        let named = || inherited.iter().chain(&asked.named).cloned();
+        let keys: BTreeSet<GatewayKey> = match description.reach {
+            Reach::All => store.gateways().map(|(key, _)| key.clone()).collect(),
+            Reach::OwnNamespace => store.gateways_in(namespace).cloned().chain(named()).collect(),
+            Reach::Referenced => named().collect(),
+        };
+        let candidates = self.views.gateways(&description, store, &keys);
+        let namespace = self.views.namespace(&description, store, namespace, &candidates);
+        Shared::new(Input {
+            kind: asked.kind,
+            namespace,
+            candidates: candidates.into_iter().map(|view| view.input).collect(),
+            labels: Some(self.views.pairs(asked.labels.clone())),
+            annotations: Some(self.views.pairs(asked.annotations.clone())),
+            visibility: Visibility::Everywhere,
+            service_account: asked.service_account.clone(),
+            name: asked.name.clone(),
+            hosts: asked.hosts.clone(),
+        })
+    }
+}
+
+impl<'s> Pass<'s> {
+    fn over(store: &'s Store) -> Self {
+        Self { store, namespace: "".into(), inputs: HashMap::new() }
+    }
+
+    /// The inputs made so far in this namespace.
+    fn inputs_of(&mut self, namespace: &Name) -> &HashMap<Asked, Shared<Input>> {
+        if self.namespace != *namespace {
+            self.namespace = namespace.clone();
+            self.inputs.clear();
+        }
+        &self.inputs
+    }
+}
+
+/// The Gateways that these labels name (R15, R16), whether or not they exist.
+fn named_gateways<'a>(
+    references: impl IntoIterator<Item = &'a Reference>,
+    namespace: &Name,
+    labels: &Labels,
+) -> Vec<GatewayKey> {
+    let mut named = Vec::new();
+    for reference in references {
+        if let Some(name) = labels.get(&reference.name_label) {
+            let stated = reference.namespace_label.as_ref().and_then(|label| labels.get(label));
+            named.push(GatewayKey { namespace: stated.unwrap_or(namespace).clone(), name: name.clone() });
+        }
+    }
+    named
+}
+
+/// The node as far as it was declared.
+pub fn node_input(description: &Description, facts: &Facts) -> NodeInput {
+    let node = &facts.node;
+    let locality = [&node.region, &node.zone, &node.subzone];
+    NodeInput {
+        name: node.name.clone().filter(|_| description.fields.node_name),
+        locality: locality.map(|part| part.clone().filter(|_| description.fields.node_locality)),
+        labels: description.pick(Source::NodeLabel, &node.labels),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Which rows claim which addresses, who of them is first, and the numbers by which records name rows.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use model::table::{Row, RowChange, RowKey, RowKind, Table};
+
+/// Rows that came since the table was published, beyond which it is published anew: numbers of rows that are gone are kept
+/// until then, because connections may still carry them.
+const GONE_ROWS_MIN: usize = 4096;
+
+/// The claims of one table.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// The number of the first row.
+    base: u32,
+    /// Rows by number, from `base` on.
+    rows: Vec<RowKey>,
+    ids: HashMap<RowKey, u32>,
+    by_address: HashMap<IpAddr, Vec<u32>>,
+}
+
+impl Claims {
+    /// The claims of a whole table, with numbers from `base` on.
+    pub(super) fn of(table: &Table, base: u32) -> Self {
+        let mut claims = Self { base, ..Self::default() };
+        claims.by_address.reserve(table.len());
+        for (key, row) in table.iter() {
+            claims.add(key, row);
+        }
+        claims
+    }
+
+    /// A number no row of this table has.
+    pub(super) fn next_id(&self) -> u32 {
+        self.base.wrapping_add(self.rows.len() as u32)
+    }
+
+    /// The row with this number.
+    pub(super) fn row(&self, id: u32) -> Option<&RowKey> {
+        self.rows.get(id.wrapping_sub(self.base) as usize)
+    }
+
+    /// All addresses that are claimed.
+    pub(super) fn destinations(&self) -> impl Iterator<Item = IpAddr> {
+        self.by_address.keys().copied()
+    }
+
+    /// The row that counts for an address: services before pods, then by name.
+    pub(super) fn winner(&self, ip: IpAddr) -> Option<u32> {
+        let ids = self.by_address.get(&ip)?;
+        ids.iter().copied().min_by_key(|id| self.row(*id).map(|key| (key.kind != RowKind::Service, key)))
+    }
+
+    /// Carries a change out; returns the addresses whose entry may be another now.
+    pub(super) fn apply(&mut self, change: &RowChange) -> Vec<IpAddr> {
+        let mut touched = Vec::new();
+        if let (Some(before), Some(id)) = (&change.before, self.ids.get(&change.key).copied()) {
+            for ip in addresses(before) {
+                if let Some(ids) = self.by_address.get_mut(&ip) {
+                    ids.retain(|other| *other != id);
+                    if ids.is_empty() {
+                        self.by_address.remove(&ip);
+                    }
+                }
+                touched.push(ip);
+            }
+        }
+        match &change.after {
+            Some(after) => {
+                self.add(&change.key, after);
+                touched.extend(addresses(after));
+            }
+            None => {
+                self.ids.remove(&change.key);
+            }
+        }
+        touched
+    }
+
+    /// True when more numbers are kept for rows that are gone than is worth it.
+    pub(super) fn is_bloated(&self) -> bool {
+        self.rows.len() > 2 * self.ids.len() + GONE_ROWS_MIN
+    }
+
+    fn add(&mut self, key: &RowKey, row: &Row) {
+        let next = self.next_id();
+        let rows = &mut self.rows;
+        let id = *self.ids.entry(key.clone()).or_insert_with(|| {
+            rows.push(key.clone());
+            next
+        });
+        for ip in addresses(row) {
+            let ids = self.by_address.entry(ip).or_default();
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+    }
+}
+
+/// The addresses a row claims, in their canonical form; none if it is not dialled by address (R97).
+fn addresses(row: &Row) -> impl Iterator<Item = IpAddr> {
+    let dialled = row.subject.dialled_by_address;
+    row.subject.addresses.iter().filter(move |_| dialled).map(IpAddr::to_canonical)
+}

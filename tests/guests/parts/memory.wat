@@ -1,0 +1,2 @@
+;; One page of fixed data; the allocator adds the rest.
+(memory 1)

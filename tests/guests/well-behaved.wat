@@ -1,0 +1,1 @@
+;; Nothing wrong: every subject goes direct. The host must accept it.

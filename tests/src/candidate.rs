@@ -1,0 +1,28 @@
+//! What a component is made a candidate with: its bytes, ordinary terms, and the engine's own limits. Not a component:
+//! those that misbehave are in [`crate::guests`], those that ship are read from where `cargo xtask build` puts them.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use engine::{Limits, Source};
+use model::decider::Terms;
+use model::decision::Choice;
+
+/// The terms of a default configuration: not admitted goes direct, undecided is blocked.
+pub fn terms(settings: &str) -> Terms {
+    Terms { settings: settings.into(), denied: Choice::Direct, undecided: Choice::Blocked }
+}
+
+/// A candidate without a pin, under the default limits.
+pub fn source(bytes: Vec<u8>, settings: &str) -> Source {
+    Source { bytes: bytes.into(), pin: None, terms: terms(settings), limits: Limits::default() }
+}
+
+/// A component that ships, for instance `istio`.
+///
+/// # Errors
+/// Where it was not built: `cargo xtask build` does.
+pub fn artifact(name: &str) -> Result<Vec<u8>> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/artifacts").join(name).with_extension("wasm");
+    std::fs::read(&file).with_context(|| format!("{} is missing: run `cargo xtask build`", file.display()))
+}

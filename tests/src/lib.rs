@@ -1,0 +1,6 @@
+//! Support of the tests: hostile components, generated meshes, native resolvers. Nothing of it ships.
+
+pub mod candidate;
+pub mod guests;
+pub mod mesh;
+pub mod native;
