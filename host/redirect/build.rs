@@ -15,7 +15,11 @@ fn main() {
 }
 
 fn copy() -> Result<(), String> {
-    let variable = |name: &str| env::var_os(name).map(PathBuf::from).ok_or_else(|| format!("{name} is not set: run this through cargo"));
+    let variable = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .ok_or_else(|| format!("{name} is not set: run this through cargo"))
+    };
     let object = match env::var_os(OVERRIDE) {
         Some(path) => PathBuf::from(path),
         None => variable("CARGO_MANIFEST_DIR")?.join("../../target/artifacts/redirect.bpf.o"),
@@ -24,11 +28,17 @@ fn copy() -> Result<(), String> {
     let target = variable("OUT_DIR")?.join("redirect.bpf.o");
     let bytes = fs::read(&object).map_err(|error| missing(&object, &error))?;
     if !bytes.starts_with(b"\x7fELF") {
-        return Err(format!("{} is not an ELF object; run `cargo xtask build` to make it anew", object.display()));
+        return Err(format!(
+            "{} is not an ELF object; run `cargo xtask build` to make it anew",
+            object.display()
+        ));
     }
     fs::write(&target, bytes).map_err(|error| format!("cannot write {}: {error}", target.display()))
 }
 
 fn missing(object: &Path, error: &std::io::Error) -> String {
-    format!("the eBPF object {} cannot be read ({error}); run `cargo xtask build` first, or name one in {OVERRIDE}", object.display())
+    format!(
+        "the eBPF object {} cannot be read ({error}); run `cargo xtask build` first, or name one in {OVERRIDE}",
+        object.display()
+    )
 }

@@ -22,7 +22,10 @@ impl<P: sdk::Resolver> Native<P> {
     /// # Errors
     /// What the plugin says of the settings.
     pub fn new(settings: &str) -> Result<(Self, Arc<Description>), String> {
-        Ok((Self { plugin: PhantomData }, Arc::new(description(P::describe(settings)?))))
+        Ok((
+            Self { plugin: PhantomData },
+            Arc::new(description(P::describe(settings)?)),
+        ))
     }
 }
 
@@ -50,13 +53,23 @@ pub fn lower(batch: &Batch<'_>) -> sdk::Batch {
 }
 
 fn pairs(pairs: &[(Name, Name)]) -> Vec<sdk::Pair> {
-    pairs.iter().map(|(key, value)| sdk::Pair { key: key.to_string(), value: value.to_string() }).collect()
+    pairs
+        .iter()
+        .map(|(key, value)| sdk::Pair {
+            key: key.to_string(),
+            value: value.to_string(),
+        })
+        .collect()
 }
 
 fn node(node: &NodeInput) -> sdk::Node {
     let text = |part: &Option<Name>| part.as_deref().unwrap_or_default().to_owned();
     let [region, zone, subzone] = node.locality.each_ref().map(text);
-    sdk::Node { name: text(&node.name), locality: sdk::Locality { region, zone, subzone }, labels: pairs(&node.labels) }
+    sdk::Node {
+        name: text(&node.name),
+        locality: sdk::Locality { region, zone, subzone },
+        labels: pairs(&node.labels),
+    }
 }
 
 fn namespace(namespace: &NamespaceInput) -> sdk::Namespace {
@@ -132,8 +145,16 @@ fn subject(question: &Question<'_>) -> sdk::Subject {
 
 fn answer(decision: sdk::Decision) -> Answer {
     let target = |target: sdk::Target| {
-        let sdk::Target { gateway, address, weight } = target;
-        AnswerTarget { gateway, address, weight }
+        let sdk::Target {
+            gateway,
+            address,
+            weight,
+        } = target;
+        AnswerTarget {
+            gateway,
+            address,
+            weight,
+        }
     };
     Answer {
         choice: match decision.choice {
@@ -173,7 +194,14 @@ fn description(given: sdk::Description) -> Description {
             node_name: has(sdk::Fields::NODE_NAME),
             node_locality: has(sdk::Fields::NODE_LOCALITY),
         },
-        reads: given.reads.into_iter().map(|read| Read { at: source(read.at), key: read.key.into() }).collect(),
+        reads: given
+            .reads
+            .into_iter()
+            .map(|read| Read {
+                at: source(read.at),
+                key: read.key.into(),
+            })
+            .collect(),
         references: given.references.into_iter().map(reference).collect(),
         reach: match given.reach {
             sdk::Reach::Referenced => Reach::Referenced,
@@ -202,5 +230,70 @@ fn source(source: sdk::Source) -> Source {
         sdk::Source::ClassLabel => Source::ClassLabel,
         sdk::Source::ClassAnnotation => Source::ClassAnnotation,
         sdk::Source::NodeLabel => Source::NodeLabel,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use model::decider::Terms;
+    use model::decision::Choice;
+    use model::{Decider, Table};
+    use plugin_istio::Istio;
+
+    use super::*;
+    use crate::mesh::{self, MeshSize, rules};
+
+    fn table(description: Arc<Description>, resolver: Arc<dyn model::Resolver>) -> (Table, usize) {
+        let store = mesh::store(MeshSize::MEDIUM.objects(3));
+        let terms = Terms {
+            settings: "".into(),
+            denied: Choice::Blocked,
+            undecided: Choice::Blocked,
+        };
+        let decider = Decider::new(1, description, resolver, terms, &store).unwrap_or_else(|(_, why)| panic!("{why}"));
+        (decider.table().clone(), decider.distinct())
+    }
+
+    #[test]
+    fn the_plugin_and_the_plain_rules_decide_a_generated_mesh_alike() {
+        let (native, description) = Native::<Istio>::new("").unwrap();
+        let (istio, distinct) = table(description, Arc::new(native));
+        let declared = rules::description(Reach::Referenced, Fields::default());
+        let (plain, _) = table(declared, Arc::new(rules::PlainRules));
+        let differing: Vec<_> = plain
+            .diff(&istio)
+            .into_iter()
+            .map(|change| change.key.to_string())
+            .collect();
+        assert!(differing.is_empty(), "{differing:?}");
+        assert!(
+            istio.len() > 9_000 && distinct < istio.len() / 20,
+            "{distinct} of {} are distinct",
+            istio.len()
+        );
+    }
+
+    #[test]
+    fn a_generated_mesh_has_rows_of_every_outcome() {
+        let (table, _) = table(
+            rules::description(Reach::Referenced, Fields::default()),
+            Arc::new(rules::PlainRules),
+        );
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, row) in table.iter() {
+            *reasons
+                .entry(row.decision.reason.as_deref().unwrap_or("none"))
+                .or_default() += 1;
+        }
+        let expected = [
+            "AttachmentDenied",
+            "UnsupportedTrafficType",
+            "WaypointAccepted",
+            "WaypointIsNotReady",
+            "none",
+        ];
+        assert_eq!(reasons.keys().copied().collect::<Vec<_>>(), expected, "{reasons:?}");
     }
 }

@@ -10,11 +10,27 @@ const V4: Address = Address::from_words([0, 0, 0xffff_u32.to_be(), 0x0a01_0203_u
 const V6: Address = Address::from_words([0xfd00_0000_u32.to_be(), 0, 0, 7_u32.to_be()]);
 
 fn value(action: u8, address: Address, port: u16, errno: u32) -> Value {
-    Value { address, port: port.to_be(), action, reserved: 0, errno, rule_id: 7, seal: 0, rules: 3, revision: 9 }
+    Value {
+        address,
+        port: port.to_be(),
+        action,
+        reserved: 0,
+        errno,
+        rule_id: 7,
+        padding: 0,
+        rules: 3,
+        revision: 9,
+        seal: 0,
+    }
 }
 
 fn key(address: Address, port: u16) -> Key {
-    Key { address, port: port.to_be(), protocol: TCP, profile: PROFILE_DEFAULT }
+    Key {
+        address,
+        port: port.to_be(),
+        protocol: TCP,
+        profile: PROFILE_DEFAULT,
+    }
 }
 
 #[test]
@@ -73,7 +89,10 @@ fn every_verdict_of_a_small_universe_is_the_reference_one() {
                             }
                             Verdict::Deny { errno, reason } => (reason.name(), Some(errno)),
                         };
-                        assert_eq!(found, expected, "action {action} {family:?} {target:?} port {port} errno {errno}");
+                        assert_eq!(
+                            found, expected,
+                            "action {action} {family:?} {target:?} port {port} errno {errno}"
+                        );
                         seen += 1;
                     }
                 }
@@ -86,7 +105,12 @@ fn every_verdict_of_a_small_universe_is_the_reference_one() {
 #[test]
 fn without_rules_only_the_configured_number_passes() {
     for configured in 0..=u8::MAX {
-        let passes = matches!(before_rules(configured), Verdict::Pass { reason: Reason::BeforeRulesPassed });
+        let passes = matches!(
+            before_rules(configured),
+            Verdict::Pass {
+                reason: Reason::BeforeRulesPassed
+            }
+        );
         assert_eq!(passes, configured == BeforeRules::Pass as u8, "{configured}");
     }
 }
@@ -95,7 +119,12 @@ fn without_rules_only_the_configured_number_passes() {
 fn reasons_are_numbered_in_order_and_named_apart() {
     for (index, reason) in Reason::ALL.iter().enumerate() {
         assert_eq!(*reason as usize, index);
-        assert_eq!(Reason::ALL.iter().filter(|other| other.name() == reason.name()).count(), 1, "{}", reason.name());
+        assert_eq!(
+            Reason::ALL.iter().filter(|other| other.name() == reason.name()).count(),
+            1,
+            "{}",
+            reason.name()
+        );
     }
 }
 
@@ -108,34 +137,37 @@ fn flipped(address: Address, bit: usize) -> Address {
 /// Every single-bit difference in any field of key or value, as half-overwritten memory would show.
 #[test]
 fn the_seal_notices_every_flipped_bit() {
-    let (key, value) = (key(V4, 80), value(3, V6, 15008, 0));
-    let sealed = value.sealed(&key);
-    assert_eq!(sealed.seal, sealed.seal_for(&key));
-    for bit in 0..128 {
-        let mut other = key;
-        other.address = flipped(other.address, bit);
-        assert_ne!(sealed.seal_for(&other), sealed.seal, "key address bit {bit}");
-        let mut other = sealed;
-        other.address = flipped(other.address, bit);
-        assert_ne!(other.seal_for(&key), sealed.seal, "target address bit {bit}");
-    }
-    for bit in 0..64 {
-        assert_ne!(Value { rules: sealed.rules ^ 1 << bit, ..sealed }.seal_for(&key), sealed.seal, "rules bit {bit}");
-        assert_ne!(Value { revision: sealed.revision ^ 1 << bit, ..sealed }.seal_for(&key), sealed.seal, "revision bit {bit}");
-    }
-    for bit in 0..32 {
-        assert_ne!(Value { errno: sealed.errno ^ 1 << bit, ..sealed }.seal_for(&key), sealed.seal, "errno bit {bit}");
-        assert_ne!(Value { rule_id: sealed.rule_id ^ 1 << bit, ..sealed }.seal_for(&key), sealed.seal, "rule id bit {bit}");
-    }
-    for bit in 0..16 {
-        assert_ne!(Value { port: sealed.port ^ 1 << bit, ..sealed }.seal_for(&key), sealed.seal, "target port bit {bit}");
-        assert_ne!(sealed.seal_for(&Key { port: key.port ^ 1 << bit, ..key }), sealed.seal, "key port bit {bit}");
-    }
-    for bit in 0..8 {
-        assert_ne!(Value { action: sealed.action ^ 1 << bit, ..sealed }.seal_for(&key), sealed.seal, "action bit {bit}");
-        assert_ne!(sealed.seal_for(&Key { profile: key.profile ^ 1 << bit, ..key }), sealed.seal, "profile bit {bit}");
-        assert_ne!(sealed.seal_for(&Key { protocol: key.protocol ^ 1 << bit, ..key }), sealed.seal, "protocol bit {bit}");
-    }
+    let key = key(V4, 80);
+    let value = value(3, V6, 15008, 0).sealed(&key);
+    assert_eq!(value.seal, value.seal_for(&key));
+    let check = |field: &str, bits: usize, flip: &dyn Fn(usize, &mut Key, &mut Value)| {
+        for bit in 0..bits {
+            let (mut key, mut other) = (key, value);
+            flip(bit, &mut key, &mut other);
+            assert!(
+                (key, other) != (self::key(V4, 80), value),
+                "{field} bit {bit} was not flipped"
+            );
+            assert_ne!(other.seal_for(&key), value.seal, "{field} bit {bit}");
+        }
+    };
+    check("key address", 128, &|bit, key, _| {
+        key.address = flipped(key.address, bit)
+    });
+    check("key port", 16, &|bit, key, _| key.port ^= 1 << bit);
+    check("key protocol", 8, &|bit, key, _| key.protocol ^= 1 << bit);
+    check("key profile", 8, &|bit, key, _| key.profile ^= 1 << bit);
+    check("target address", 128, &|bit, _, value| {
+        value.address = flipped(value.address, bit)
+    });
+    check("target port", 16, &|bit, _, value| value.port ^= 1 << bit);
+    check("action", 8, &|bit, _, value| value.action ^= 1 << bit);
+    check("reserved", 8, &|bit, _, value| value.reserved ^= 1 << bit);
+    check("errno", 32, &|bit, _, value| value.errno ^= 1 << bit);
+    check("rule id", 32, &|bit, _, value| value.rule_id ^= 1 << bit);
+    check("padding", 32, &|bit, _, value| value.padding ^= 1 << bit);
+    check("rules", 64, &|bit, _, value| value.rules ^= 1 << bit);
+    check("revision", 64, &|bit, _, value| value.revision ^= 1 << bit);
 }
 
 /// What a torn read looks like: words of one entry followed by words of the next user of that memory.
@@ -143,15 +175,40 @@ fn the_seal_notices_every_flipped_bit() {
 fn the_seal_notices_an_entry_made_of_two() {
     let (key_a, key_b) = (key(V4, 80), key(V6, 80));
     let a = value(3, V6, 15008, 0).sealed(&key_a);
-    let b = Value { rules: 4, revision: 10, rule_id: 8, ..value(4, V4, 1, 111) }.sealed(&key_b);
+    let b = Value {
+        rules: 4,
+        revision: 10,
+        rule_id: 8,
+        ..value(4, V4, 1, 111)
+    }
+    .sealed(&key_b);
     assert_ne!(b.seal_for(&key_a), b.seal, "a whole entry of another key");
     let halves = [
-        Value { address: b.address, ..a },
-        Value { port: b.port, action: b.action, errno: b.errno, ..a },
-        Value { rule_id: b.rule_id, seal: b.seal, ..a },
+        Value {
+            address: b.address,
+            ..a
+        },
+        Value {
+            port: b.port,
+            action: b.action,
+            errno: b.errno,
+            ..a
+        },
+        Value {
+            rule_id: b.rule_id,
+            seal: b.seal,
+            ..a
+        },
         Value { rules: b.rules, ..a },
-        Value { revision: b.revision, ..a },
-        Value { rules: a.rules, revision: a.revision, ..b },
+        Value {
+            revision: b.revision,
+            ..a
+        },
+        Value {
+            rules: a.rules,
+            revision: a.revision,
+            ..b
+        },
     ];
     for (index, torn) in halves.iter().enumerate() {
         assert_ne!(torn.seal_for(&key_a), torn.seal, "half {index}");

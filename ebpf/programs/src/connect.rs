@@ -7,13 +7,13 @@ use core::mem::offset_of;
 use aya_ebpf::{
     bindings::bpf_sock_addr,
     btf_maps::HashMap,
-    helpers::generated::{bpf_ktime_get_ns, bpf_set_retval},
+    helpers::generated::{bpf_ktime_get_coarse_ns, bpf_set_retval},
     macros::cgroup_sock_addr,
     programs::SockAddrContext,
 };
 use ebpf_common::{
-    Action, Address, Family, Key, META_DIRTY, META_HAS_ANY_PORT, META_HAS_EXACT_PORT, Meta, PROFILE_DEFAULT, Reason, Record, SLOTS, TCP, Value, Verdict,
-    before_rules, decide,
+    Action, Address, Family, Key, META_DIRTY, META_HAS_ANY_PORT, META_HAS_EXACT_PORT, Meta, PROFILE_DEFAULT, Reason,
+    Record, SLOTS, TCP, Value, Verdict, before_rules, decide,
 };
 
 use crate::maps::{self, count};
@@ -41,7 +41,14 @@ pub(crate) fn connect6(ctx: SockAddrContext) -> i32 {
     }
     let words = ip6(ctx.sock_addr);
     // SAFETY: as above; four reads of four bytes each.
-    let words = unsafe { [words.read_volatile(), words.add(1).read_volatile(), words.add(2).read_volatile(), words.add(3).read_volatile()] };
+    let words = unsafe {
+        [
+            words.read_volatile(),
+            words.add(1).read_volatile(),
+            words.add(2).read_volatile(),
+            words.add(3).read_volatile(),
+        ]
+    };
     run(&ctx, Family::V6, Address::from_words(words))
 }
 
@@ -50,7 +57,9 @@ fn run(ctx: &SockAddrContext, family: Family, address: Address) -> i32 {
     // The port sits in the low half of the field, in network byte order.
     // SAFETY: the context is valid for the whole program.
     let port = unsafe { (&raw const (*ctx.sock_addr).user_port).read_volatile() } as u16;
-    let Some(epoch) = maps::ACTIVE.get_ptr(0) else { return unruled(ctx, family, Verdict::refuse(Reason::SlotMissing)) };
+    let Some(epoch) = maps::ACTIVE.get_ptr(0) else {
+        return unruled(ctx, family, Verdict::refuse(Reason::SlotMissing));
+    };
     // SAFETY: a pointer the lookup returned; read once and volatile, so that the epoch cannot change on the way.
     let epoch = unsafe { epoch.read_volatile() };
     if epoch == 0 {
@@ -60,7 +69,12 @@ fn run(ctx: &SockAddrContext, family: Family, address: Address) -> i32 {
     let (Some(rules), Some(meta)) = (maps::RULES.get(slot), maps::META.get_ptr(slot)) else {
         return unruled(ctx, family, Verdict::refuse(Reason::SlotMissing));
     };
-    let key = Key { address, port, protocol: TCP, profile: PROFILE_DEFAULT };
+    let key = Key {
+        address,
+        port,
+        protocol: TCP,
+        profile: PROFILE_DEFAULT,
+    };
     let mut value = BLANK;
     let found = find(rules, meta, key, &mut value);
     match found {
@@ -90,11 +104,16 @@ enum Found {
 
 /// The entry of a destination: that for its port, else that for every port.
 ///
-/// The kernel reuses the memory of an entry as soon as it is replaced. A program that is interrupted on its way to an entry
-/// may find it torn, or miss it altogether; the seal tells of the one, a change of META of the other, and then it looks
-/// again. While nothing changes, nothing is looked at twice.
+/// The kernel reuses the memory of an entry as soon as it is replaced. A program that is interrupted on its way may miss a
+/// key that is there, or copy half of one entry and half of another. Neither can happen while no key changes, which META
+/// tells before and after; while keys change, the seal vouches for a copy, and a miss is looked at again.
 #[inline(always)]
-fn find<const N: usize, const F: usize>(rules: &HashMap<Key, Value, N, F>, meta: *const Meta, mut key: Key, value: &mut Value) -> Found {
+fn find<const N: usize, const F: usize>(
+    rules: &HashMap<Key, Value, N, F>,
+    meta: *const Meta,
+    mut key: Key,
+    value: &mut Value,
+) -> Found {
     let port = key.port;
     let mut found = Found::Nothing;
     for _ in 0..ATTEMPTS {
@@ -109,10 +128,14 @@ fn find<const N: usize, const F: usize>(rules: &HashMap<Key, Value, N, F>, meta:
             key.port = 0;
             found = look(rules, &key, value);
         }
-        match found {
-            Found::Entry => return Found::Entry,
-            Found::Nothing if before & META_DIRTY as u64 == 0 && before == flags_and_changes(meta) => return Found::Nothing,
-            Found::Nothing | Found::Torn => {}
+        if before & META_DIRTY as u64 == 0 && before == flags_and_changes(meta) {
+            return found;
+        }
+        if matches!(found, Found::Entry) {
+            if value.seal == value.seal_for(&key) {
+                return Found::Entry;
+            }
+            found = Found::Torn;
         }
     }
     found
@@ -125,46 +148,67 @@ fn flags_and_changes(meta: *const Meta) -> u64 {
     unsafe { meta.byte_add(offset_of!(Meta, flags)).cast::<u64>().read_volatile() }
 }
 
-/// Copies the entry of a key, and checks that the copy is whole.
+/// Copies the entry of a key.
 #[inline(always)]
 fn look<const N: usize, const F: usize>(rules: &HashMap<Key, Value, N, F>, key: &Key, value: &mut Value) -> Found {
-    let Some(entry) = rules.get_ptr(key) else { return Found::Nothing };
+    let Some(entry) = rules.get_ptr(key) else {
+        return Found::Nothing;
+    };
     *value = copy(entry);
-    if value.seal == value.seal_for(key) { Found::Entry } else { Found::Torn }
+    Found::Entry
 }
 
 /// A second miss in a row needs a second interruption in the same few nanoseconds.
 const ATTEMPTS: u32 = 4;
 
-const BLANK: Value = Value { address: Address::from_words([0; 4]), port: 0, action: 0, reserved: 0, errno: 0, rule_id: 0, seal: 0, rules: 0, revision: 0 };
+const BLANK: Value = Value {
+    address: Address::from_words([0; 4]),
+    port: 0,
+    action: 0,
+    reserved: 0,
+    errno: 0,
+    rule_id: 0,
+    padding: 0,
+    rules: 0,
+    revision: 0,
+    seal: 0,
+};
 
 #[inline(always)]
 fn copy(entry: *const Value) -> Value {
-    // SAFETY: the map's value is 48 bytes, aligned to 8, alive until the program ends; volatile words, so that what was
+    // SAFETY: the map's value is 56 bytes, aligned to 8, alive until the program ends; volatile words, so that what was
     // checked is what is used. The size assertion of the layout makes the transmute exact.
     unsafe {
         let words = entry.cast::<u64>();
-        core::mem::transmute::<[u64; 6], Value>([
+        core::mem::transmute::<[u64; 7], Value>([
             words.read_volatile(),
             words.add(1).read_volatile(),
             words.add(2).read_volatile(),
             words.add(3).read_volatile(),
             words.add(4).read_volatile(),
             words.add(5).read_volatile(),
+            words.add(6).read_volatile(),
         ])
     }
 }
 
 /// Writes the record of this connect over the one of the socket's last; returns the verdict, or a refusal where that failed.
 #[inline(always)]
-fn keep(ctx: &SockAddrContext, value: &Value, verdict: Verdict, address: Address, port: u16, family: Family) -> Verdict {
+fn keep(
+    ctx: &SockAddrContext,
+    value: &Value,
+    verdict: Verdict,
+    address: Address,
+    port: u16,
+    family: Family,
+) -> Verdict {
     let action = match verdict {
         Verdict::Pass { .. } => Action::Pass,
         Verdict::Redirect { .. } => Action::Redirect,
         Verdict::Deny { .. } => Action::Deny,
     };
     // SAFETY: no arguments.
-    let ktime_ns = unsafe { bpf_ktime_get_ns() };
+    let ktime_ns = unsafe { bpf_ktime_get_coarse_ns() };
     let mut record = Record {
         address,
         port,

@@ -1,10 +1,13 @@
 //! The eBPF object of wayswitch: two connect hooks and one sockops program, attached to a cgroup by `host/redirect`.
 //!
-//! Built for `bpfel-unknown-none` only. No tail calls, no loops, no LRU maps; every error ends in a refused connection
-//! or in a counter, never in a silent bypass.
+//! Built for `bpfel-unknown-none` only. No tail calls, no LRU maps, no loop but a bounded retry; every error ends in a
+//! refused connection or in a counter, never in a silent bypass.
 #![no_std]
 #![no_main]
-#![expect(unsafe_code, reason = "contexts, helpers and maps are raw pointers here; the verifier checks them")]
+#![expect(
+    unsafe_code,
+    reason = "contexts, helpers and maps are raw pointers here; the verifier checks them"
+)]
 
 mod connect;
 mod maps;

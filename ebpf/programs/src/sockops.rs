@@ -32,14 +32,15 @@ pub(crate) fn pair(ctx: SockOpsContext) -> u32 {
     // SAFETY: null was excluded, and the record is 48 bytes, owned by this socket.
     if !record.is_null() && is_wanted(unsafe { &*record }) {
         // SAFETY: as above.
-        match maps::PAIR.insert(key, unsafe { &*record }, u64::from(BPF_ANY)) {
+        match maps::PAIR.insert(&key, unsafe { &*record }, u64::from(BPF_ANY)) {
             Ok(()) => count(Reason::PairStored),
             // The address is already rewritten; the peer will find nothing and must close. It is counted, not hidden.
             Err(_) => count(Reason::PairFull),
         }
-    } else {
-        // These addresses may have had a record that nobody took. It would send this connection where that one wanted to go.
-        _ = maps::PAIR.remove(key);
+    } else if maps::PAIR.get_ptr(&key).is_some() {
+        // The same addresses as those of a record that nobody took: it would send this connection where that one wanted to go.
+        // Looked up first, because only a removal takes the bucket's lock.
+        _ = maps::PAIR.remove(&key);
     }
     DONE
 }
@@ -54,7 +55,9 @@ fn is_wanted(record: &Record) -> bool {
 fn record_of(socket: *mut bpf_sock) -> *const Record {
     let map = core::ptr::from_ref(&maps::ORIG).cast_mut().cast();
     // SAFETY: a socket storage map and a socket that was checked for null; without the create flag, so no value is passed.
-    unsafe { bpf_sk_storage_get(map, socket.cast(), core::ptr::null_mut(), 0) }.cast_const().cast()
+    unsafe { bpf_sk_storage_get(map, socket.cast(), core::ptr::null_mut(), 0) }
+        .cast_const()
+        .cast()
 }
 
 #[inline(always)]
@@ -65,9 +68,16 @@ fn pair_key(ctx: &SockOpsContext) -> PairKey {
         // All fields are read before the choice between them: a read on each side would be merged into one at a computed
         // offset, and the verifier allows constant offsets into a context only.
         let family = (&raw const (*ops).family).read_volatile();
-        let v4 = [(&raw const (*ops).local_ip4).read_volatile(), (&raw const (*ops).remote_ip4).read_volatile()];
+        let v4 = [
+            (&raw const (*ops).local_ip4).read_volatile(),
+            (&raw const (*ops).remote_ip4).read_volatile(),
+        ];
         let v6 = [words(&raw const (*ops).local_ip6), words(&raw const (*ops).remote_ip6)];
-        let [source, destination] = if family == AF_INET { v4.map(Address::from_v4) } else { v6 };
+        let [source, destination] = if family == AF_INET {
+            v4.map(Address::from_v4)
+        } else {
+            v6
+        };
         PairKey {
             netns_cookie: netns_cookie(ops),
             source,
@@ -84,7 +94,14 @@ fn pair_key(ctx: &SockOpsContext) -> PairKey {
 unsafe fn words(field: *const [u32; 4]) -> Address {
     let field = field.cast::<u32>();
     // SAFETY: the caller passes a field of a valid context.
-    unsafe { Address::from_words([field.read_volatile(), field.add(1).read_volatile(), field.add(2).read_volatile(), field.add(3).read_volatile()]) }
+    unsafe {
+        Address::from_words([
+            field.read_volatile(),
+            field.add(1).read_volatile(),
+            field.add(2).read_volatile(),
+            field.add(3).read_volatile(),
+        ])
+    }
 }
 
 #[inline(always)]

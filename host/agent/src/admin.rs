@@ -2,6 +2,7 @@
 //!
 //! Answers are JSON. Nothing here decides or waits for the conductor; `/rollback` is handed to it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -51,6 +52,7 @@ pub(crate) async fn serve(
         .route("/rules", get(rules))
         .route("/decisions", get(decisions))
         .route("/explain", get(explain))
+        .route("/sinks", get(sinks))
         .route("/rollback", post(rollback))
         .with_state(admin);
     match address {
@@ -168,6 +170,9 @@ async fn explain(State(admin): State<Admin>, Query(which): Query<Which>) -> Resp
 fn explained(admin: &Admin, key: &RowKey) -> Result<Value, (StatusCode, String)> {
     let table = admin.published.table.load_full();
     let active = admin.published.active.load_full().ok_or((StatusCode::SERVICE_UNAVAILABLE, "no rules yet".into()))?;
+    if active.rules != table.rules {
+        return Err((StatusCode::SERVICE_UNAVAILABLE, "rules are being swapped: ask again".to_owned()));
+    }
     let row = table.get(key).ok_or_else(|| (StatusCode::NOT_FOUND, format!("{key} has no decision")))?;
     let store = admin.store.load_full();
     let node = node_input(active.component.description(), store.facts());
@@ -180,16 +185,33 @@ fn explained(admin: &Admin, key: &RowKey) -> Result<Value, (StatusCode, String)>
         "decision": output::decision(key, row), "findings": explanation.findings, "edits": explanation.edits }))
 }
 
-async fn rollback(State(admin): State<Admin>) -> Response {
-    let (reply, answer) = oneshot::channel();
-    let sent = tokio::task::spawn_blocking(move || admin.conductor.send(Message::Rollback(reply))).await;
-    if !matches!(sent, Ok(Ok(()))) {
-        return error(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping");
+async fn sinks(State(admin): State<Admin>) -> Response {
+    match ask(admin, Message::Counters).await {
+        Some(counters) => {
+            let counters: BTreeMap<_, BTreeMap<_, _>> =
+                counters.into_iter().map(|(sink, counters)| (sink, counters.into_iter().collect())).collect();
+            Json(counters).into_response()
+        }
+        None => error(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping"),
     }
-    match answer.await {
-        Ok(Ok(report)) => Json(report).into_response(),
-        Ok(Err(what)) => error(StatusCode::CONFLICT, &what),
-        Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping"),
+}
+
+async fn rollback(State(admin): State<Admin>) -> Response {
+    match ask(admin, Message::Rollback).await {
+        Some(Ok(report)) => Json(report).into_response(),
+        Some(Err(what)) => error(StatusCode::CONFLICT, &what),
+        None => error(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping"),
+    }
+}
+
+/// Hands the conductor a message with a place for its answer; none when it is gone.
+async fn ask<T: Send + 'static>(admin: Admin, message: fn(oneshot::Sender<T>) -> Message) -> Option<T> {
+    let (reply, answer) = oneshot::channel();
+    // Sending may wait for a place in the inbox; the runtime must not.
+    let sent = tokio::task::spawn_blocking(move || admin.conductor.send(message(reply))).await;
+    match sent {
+        Ok(Ok(())) => answer.await.ok(),
+        _ => None,
     }
 }
 

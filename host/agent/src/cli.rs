@@ -27,6 +27,8 @@ enum Command {
     /// Look at components
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Take everything out of the kernel that an agent left there: connections then go where they want to
+    Detach(DetachFlags),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -104,9 +106,20 @@ pub struct InspectFlags {
     /// Settings for the component, as JSON text
     #[arg(long, value_name = "JSON", default_value = "")]
     pub settings: String,
+    /// Manifests, to count the questions that the declared reads make of them
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+}
+
+/// Flags of `detach`.
+#[derive(Debug, Args)]
+pub struct DetachFlags {
+    /// Folder of the pinned maps and links [default: /sys/fs/bpf/wayswitch/v1]
+    #[arg(long, env = "WAYSWITCH_PIN_DIR", value_name = "DIR")]
+    pub pin_dir: Option<PathBuf>,
 }
 
 /// How to print.
@@ -129,6 +142,7 @@ impl Cli {
             Command::Resolve(flags) => commands::resolve::run(&flags),
             Command::Explain(flags) => commands::explain::run(&flags),
             Command::Plugin(PluginCommand::Inspect(flags)) => commands::plugin::inspect(&flags),
+            Command::Detach(flags) => commands::detach::run(&flags),
             Command::Completions { shell } => {
                 let mut command = <Self as clap::CommandFactory>::command();
                 clap_complete::generate(shell, &mut command, "wayswitch", &mut std::io::stdout());

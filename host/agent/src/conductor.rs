@@ -24,6 +24,9 @@ const RECENT_MAX: usize = 4096;
 /// How often sinks are tended and rows that hold an old answer are asked again.
 const TEND_EVERY: Duration = Duration::from_secs(30);
 
+/// A sink's name and its counters.
+pub(crate) type SinkCounters = (&'static str, Vec<(String, u64)>);
+
 /// What the conductor is told.
 pub(crate) enum Message {
     /// Objects came, changed or went.
@@ -34,6 +37,8 @@ pub(crate) enum Message {
     Refused { named: String, refusal: Refusal },
     /// Go back to the rules before.
     Rollback(oneshot::Sender<Result<SwapReport, String>>),
+    /// What the sinks have counted.
+    Counters(oneshot::Sender<Vec<SinkCounters>>),
     /// The end: what was begun is finished.
     Stop,
 }
@@ -85,6 +90,10 @@ impl Conductor {
                 Ok(Message::Refused { named, refusal }) => self.refuse(named, refusal),
                 Ok(Message::Rollback(reply)) => {
                     let _gone = reply.send(self.roll_back());
+                }
+                Ok(Message::Counters(reply)) => {
+                    let counters = self.sinks.iter_mut().map(|sink| (sink.name(), sink.counters())).collect();
+                    let _gone = reply.send(counters);
                 }
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
@@ -172,7 +181,7 @@ impl Conductor {
             rules = report.rules, revision = report.revision, component = %named, digest = %report.digest,
             decisions = report.decisions, distinct = report.distinct, changed = report.changed, swap_ms, "new rules"
         );
-        let active = Active { component, terms, named };
+        let active = Active { rules: self.rules, component, terms, named };
         self.published.active.store(Some(Arc::new(active.clone())));
         self.before = self.ruling.replace(Ruling { active, decider }).map(|ruling| ruling.active);
         self.published.behind.store(Arc::default());
@@ -215,7 +224,7 @@ impl Conductor {
             if let Err(error) = sink.commit() {
                 self.sinks.iter_mut().for_each(|sink| sink.abort());
                 self.restore(at);
-                return Err(Refusal::new(Stage::Prepare, error.to_string()));
+                return Err(Refusal::new(Stage::Commit, error.to_string()));
             }
             first.get_or_insert_with(Instant::now);
         }
@@ -256,10 +265,11 @@ impl Conductor {
 
     fn tend(&mut self) {
         self.sinks.iter_mut().for_each(|sink| sink.tend());
-        let moved = match &mut self.ruling {
-            Some(ruling) if !ruling.decider.degraded().is_empty() => ruling.decider.retry_degraded(),
-            _ => return,
-        };
-        self.update_sinks(&moved);
+        let Some(ruling) = &mut self.ruling else { return };
+        let moved = ruling.decider.retry_degraded();
+        // A sink that is behind fails again or gets the whole table, also when nothing moved.
+        if !moved.is_empty() || !self.published.behind.load().is_empty() {
+            self.update_sinks(&moved);
+        }
     }
 }

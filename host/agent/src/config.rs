@@ -10,11 +10,14 @@ use clap::{Args, ValueEnum};
 use model::store::{Facts, Node};
 use serde::{Deserialize, Serialize};
 
-/// Flags of `wayswitch agent`. All may also be set in the file that `--config` names, under the same names in camelCase.
+/// Flags of `wayswitch agent`. All but `--config` may also be set in the file that it names: `manifests`, `rules`,
+/// `components`, `admin`, `cgroup`, `pinDir`, `beforeRules`, `recordPassed`, `entriesMax`, `debounceMs`, `clusterDomain`,
+/// `network`, `clusterId`, `nodeName`, `nodeLabels`, `logFormat`, `log`.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct AgentFlags {
-    /// A file with these settings, in YAML
+    /// A file with these settings, in YAML: manifests, rules, components, admin, cgroup, pinDir, beforeRules, recordPassed,
+    /// entriesMax, debounceMs, clusterDomain, network, clusterId, nodeName, nodeLabels, logFormat, log
     #[arg(long, env = "WAYSWITCH_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
@@ -43,6 +46,9 @@ pub struct AgentFlags {
     /// Also leave a record for the peer of connections that a rule lets pass; for peers that take it [default: false]
     #[arg(long, env = "WAYSWITCH_RECORD_PASSED", num_args = 0..=1, default_missing_value = "true")]
     pub record_passed: Option<bool>,
+    /// Entries that a rule set in the kernel may have [default: 524288]
+    #[arg(long, env = "WAYSWITCH_ENTRIES_MAX", value_name = "N")]
+    pub entries_max: Option<u32>,
     /// Milliseconds without a further change before a change of rules or manifests is acted on [default: 50]
     #[arg(long, env = "WAYSWITCH_DEBOUNCE_MS", value_name = "MS")]
     pub debounce_ms: Option<u64>,
@@ -58,6 +64,9 @@ pub struct AgentFlags {
     /// Name of this node
     #[arg(long, env = "NODE_NAME")]
     pub node_name: Option<String>,
+    /// A label of this node, KEY=VALUE; may be given several times. Region, zone and subzone are taken from the usual ones
+    #[arg(long = "node-label", env = "WAYSWITCH_NODE_LABELS", value_name = "KEY=VALUE", value_delimiter = ',')]
+    pub node_labels: Vec<String>,
     /// How to log [default: text]
     #[arg(long, env = "WAYSWITCH_LOG_FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
@@ -147,11 +156,13 @@ impl AgentFlags {
             pin_dir: self.pin_dir.or(file.pin_dir),
             before_rules: self.before_rules.or(file.before_rules),
             record_passed: self.record_passed.or(file.record_passed),
+            entries_max: self.entries_max.or(file.entries_max),
             debounce_ms: self.debounce_ms.or(file.debounce_ms),
             cluster_domain: self.cluster_domain.or(file.cluster_domain),
             network: self.network.or(file.network),
             cluster_id: self.cluster_id.or(file.cluster_id),
             node_name: self.node_name.or(file.node_name),
+            node_labels: if self.node_labels.is_empty() { file.node_labels } else { self.node_labels },
             log_format: self.log_format.or(file.log_format),
             log: self.log.or(file.log),
             config: self.config,
@@ -181,11 +192,15 @@ impl AgentFlags {
         if debounce_ms > 60_000 {
             bail!("--debounce-ms {debounce_ms}: at most 60000");
         }
+        let components = self.components.iter().map(std::path::absolute).collect::<Result<_, _>>();
+        let components = components.context("--components: the working directory is not known")?;
+        let node = node(self.node_name, &self.node_labels)?;
         let defaults = Facts::default();
         let name = |given: Option<String>, default| given.map_or(default, model::Name::from);
         let redirect = self.cgroup.map(|cgroup| {
             let mut config = redirect::Config::new(cgroup);
             config.pin_dir = self.pin_dir.unwrap_or(config.pin_dir);
+            config.entries_max = self.entries_max.unwrap_or(config.entries_max);
             config.record_passed = self.record_passed.unwrap_or(config.record_passed);
             config.before_rules = match self.before_rules.unwrap_or_default() {
                 BeforeRules::Deny => redirect::BeforeRules::Deny,
@@ -196,7 +211,7 @@ impl AgentFlags {
         Ok(AgentConfig {
             manifests: self.manifests,
             rules,
-            components: self.components,
+            components,
             admin: admin_address(self.admin.as_deref().unwrap_or("unix:/run/wayswitch/admin.sock"))?,
             redirect,
             debounce: Duration::from_millis(debounce_ms),
@@ -204,10 +219,26 @@ impl AgentFlags {
                 cluster_domain: name(self.cluster_domain, defaults.cluster_domain),
                 network: name(self.network, defaults.network),
                 cluster_id: name(self.cluster_id, defaults.cluster_id),
-                node: Node { name: self.node_name.map(Into::into), ..Node::default() },
+                node,
             },
         })
     }
+}
+
+fn node(name: Option<String>, labels: &[String]) -> anyhow::Result<Node> {
+    let pair = |label: &String| {
+        let (key, value) = label.split_once('=').with_context(|| format!("--node-label {label}: not KEY=VALUE"))?;
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    let labels: model::Labels = labels.iter().map(pair).collect::<anyhow::Result<Vec<_>>>()?.into_iter().collect();
+    let part = |key| labels.get(key).cloned();
+    Ok(Node {
+        name: name.map(Into::into),
+        region: part("topology.kubernetes.io/region"),
+        zone: part("topology.kubernetes.io/zone"),
+        subzone: part("topology.istio.io/subzone"),
+        labels,
+    })
 }
 
 fn admin_address(text: &str) -> anyhow::Result<AdminAddress> {

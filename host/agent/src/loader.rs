@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use engine::{Candidate, Engine};
@@ -14,6 +14,9 @@ use crate::conductor::Message;
 use crate::rules_folder::{Fingerprint, RulesFolder};
 use crate::watch::{Due, Watch};
 
+/// How often is looked whether the manifests are there by now.
+const SYNC_POLL: Duration = Duration::from_millis(20);
+
 /// Everything the loader needs.
 pub(crate) struct Loader {
     pub(crate) folder: RulesFolder,
@@ -21,11 +24,20 @@ pub(crate) struct Loader {
     pub(crate) store: Arc<ArcSwap<Store>>,
     pub(crate) conductor: SyncSender<Message>,
     pub(crate) stop: Arc<AtomicBool>,
+    /// Whether the manifests could all be read at least once.
+    pub(crate) synced: Arc<AtomicBool>,
 }
 
 impl Loader {
     /// Looks now and whenever the folder changes, until told to stop or the conductor is gone.
     pub(crate) fn run(self, mut watch: Watch) {
+        // Rules over a mesh of which a part was never read would let through what they were made to stop.
+        while !self.synced.load(Ordering::Acquire) {
+            if self.stop.load(Ordering::Acquire) {
+                return;
+            }
+            std::thread::sleep(SYNC_POLL);
+        }
         let mut last = Last::Nothing;
         let mut due = Due::Changed(Instant::now());
         loop {

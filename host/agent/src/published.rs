@@ -18,6 +18,7 @@ const HISTORY_MAX: usize = 256;
 /// The rules in force.
 #[derive(Clone)]
 pub(crate) struct Active {
+    pub(crate) rules: u64,
     pub(crate) component: Loaded,
     pub(crate) terms: Terms,
     /// How the operator calls the component.

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use engine::{Engine, Limits};
-use manifest::FolderSource;
+use manifest::{Fault, FolderSource};
 use model::Store;
 use model::sink::Sink;
 use redirect::{Redirect, RedirectSink};
@@ -34,6 +34,10 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
     let mut store = Store::new(config.facts.clone());
     let mut snapshot = source.load();
     tell(&snapshot, &published);
+    let synced = Arc::new(AtomicBool::new(is_whole(&snapshot)));
+    if !synced.load(Ordering::Acquire) {
+        tracing::error!("manifests cannot be read: no rules are published before they can be; see the lines above");
+    }
     store.apply_all(manifest::diff(&manifest::Snapshot::default(), &snapshot));
     tracing::info!(objects = store.len(), revision = store.revision(), "manifests are read");
     let shared_store = Arc::new(ArcSwap::from_pointee(store.clone()));
@@ -58,8 +62,13 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let watch = Watch::new(config.manifests.clone(), config.debounce);
     let objects = {
-        let (stop, messages, published) = (Arc::clone(&stop), messages.clone(), Arc::clone(&published));
-        let follow = move || follow_manifests(&mut source, &mut snapshot, watch, &messages, &published, &stop);
+        let follow = Manifests {
+            conductor: messages.clone(),
+            published: Arc::clone(&published),
+            stop: Arc::clone(&stop),
+            synced: Arc::clone(&synced),
+        };
+        let follow = move || follow.run(&mut source, &mut snapshot, watch);
         spawn("manifests", follow)?
     };
     let loader = Loader {
@@ -68,40 +77,54 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
         store: Arc::clone(&shared_store),
         conductor: messages.clone(),
         stop: Arc::clone(&stop),
+        synced,
     };
     let watch = Watch::new(vec![loader.folder.path().to_owned()], config.debounce);
-    let loader = spawn("loader", move || loader.run(watch))?;
+    // Not waited for at the end: it may be compiling for seconds, and nothing it does alone has an effect.
+    let _loader = spawn("loader", move || loader.run(watch))?;
 
     let admin = Admin { published, store: shared_store, conductor: messages.clone() };
     let served = serve_until_signalled(&config, admin);
 
-    // Whoever fills the conductor's inbox stops first; what it holds is worked off, then it stops.
+    // What the conductor's inbox holds by now is worked off, then it stops.
     stop.store(true, Ordering::Release);
     join(objects)?;
-    join(loader)?;
     let _gone = messages.send(Message::Stop);
     join(conductor)?;
     tracing::info!("stopped; what is in the kernel stays");
     served
 }
 
-fn follow_manifests(
-    source: &mut FolderSource,
-    last: &mut manifest::Snapshot,
-    mut watch: Watch,
-    conductor: &SyncSender<Message>,
-    published: &Published,
-    stop: &AtomicBool,
-) {
-    while watch.next(&|| stop.load(Ordering::Acquire)).is_some() {
-        let next = source.load();
-        let events = manifest::diff(last, &next);
-        tell(&next, published);
-        *last = next;
-        if !events.is_empty() && conductor.send(Message::Objects(events)).is_err() {
-            return;
+/// Follows the manifests from file to conductor.
+struct Manifests {
+    conductor: SyncSender<Message>,
+    published: Arc<Published>,
+    stop: Arc<AtomicBool>,
+    synced: Arc<AtomicBool>,
+}
+
+impl Manifests {
+    fn run(self, source: &mut FolderSource, last: &mut manifest::Snapshot, mut watch: Watch) {
+        while watch.next(&|| self.stop.load(Ordering::Acquire)).is_some() {
+            let next = source.load();
+            let events = manifest::diff(last, &next);
+            tell(&next, &self.published);
+            let whole = is_whole(&next);
+            *last = next;
+            if !events.is_empty() && self.conductor.send(Message::Objects(events)).is_err() {
+                return;
+            }
+            if whole {
+                self.synced.store(true, Ordering::Release);
+            }
         }
     }
+}
+
+/// Whether every file and folder could be read. A bad document costs itself; an unreadable folder might hold anything.
+fn is_whole(snapshot: &manifest::Snapshot) -> bool {
+    let told_elsewhere = |fault: &Fault| matches!(fault, Fault::FurtherProblems { .. });
+    snapshot.problems.iter().all(|problem| problem.position.document > 0 || told_elsewhere(&problem.fault))
 }
 
 /// Says each problem once, when it appears.

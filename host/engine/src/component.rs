@@ -135,8 +135,13 @@ impl Engine {
             limit: Some(format!("compile time {} ms", limit.as_millis())),
             reason: reason.to_owned(),
         };
-        let Some(held) = self.shared.compiling.take() else {
-            return Err(limited("an earlier component is still being compiled; it was given up, try again later"));
+        let patience = Instant::now() + limit;
+        let held = loop {
+            match self.shared.compiling.take() {
+                Some(held) => break held,
+                None if Instant::now() < patience => std::thread::sleep(Duration::from_millis(10)),
+                None => return Err(limited("an earlier component, which was given up, is still being compiled")),
+            }
         };
         let (engine, bytes) = (self.shared.wasmtime.clone(), bytes.to_vec());
         let (done, result) = mpsc::sync_channel(1);

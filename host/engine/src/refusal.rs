@@ -25,6 +25,8 @@ pub enum Stage {
     Check,
     /// Preparing the sinks.
     Prepare,
+    /// Making what was prepared count.
+    Commit,
 }
 
 impl fmt::Display for Stage {
@@ -38,6 +40,7 @@ impl fmt::Display for Stage {
             Self::Shadow => "shadow",
             Self::Check => "check",
             Self::Prepare => "prepare",
+            Self::Commit => "commit",
         })
     }
 }

@@ -34,8 +34,13 @@ pub trait Sink {
     /// What could not be done; the caller prepares and commits the whole table again.
     fn update(&mut self, table: &Table, changes: &[RowChange]) -> Result<(), SinkError>;
 
-    /// Housekeeping, called about once a minute; nothing where there is nothing to do.
+    /// Housekeeping, called now and then; nothing where there is nothing to do.
     fn tend(&mut self) {}
+
+    /// Counters since the sink was made, by name; none where it counts nothing.
+    fn counters(&mut self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
 }
 
 /// Why a sink could not do what it was asked.

@@ -136,7 +136,10 @@ pub struct Store {
 impl Store {
     /// An empty store.
     pub fn new(facts: Facts) -> Self {
-        Self { facts: Arc::new(facts), ..Self::default() }
+        Self {
+            facts: Arc::new(facts),
+            ..Self::default()
+        }
     }
 
     /// What is known without objects.
@@ -157,10 +160,22 @@ impl Store {
             Event::Apply(Object::GatewayClass(o)) => self.put_class(o, &mut changes),
             Event::Apply(Object::Gateway(o)) => self.put_gateway(o, &mut changes),
             Event::Apply(Object::Service(o)) => {
-                put(&mut self.services, (o.meta.namespace.clone(), o.meta.name.clone()), o, RowKind::Service, &mut changes);
+                put(
+                    &mut self.services,
+                    (o.meta.namespace.clone(), o.meta.name.clone()),
+                    o,
+                    RowKind::Service,
+                    &mut changes,
+                );
             }
             Event::Apply(Object::Pod(o)) => {
-                put(&mut self.pods, (o.meta.namespace.clone(), o.meta.name.clone()), o, RowKind::Pod, &mut changes);
+                put(
+                    &mut self.pods,
+                    (o.meta.namespace.clone(), o.meta.name.clone()),
+                    o,
+                    RowKind::Pod,
+                    &mut changes,
+                );
             }
             Event::Delete(key) => self.delete(key, &mut changes),
         }
@@ -213,7 +228,10 @@ impl Store {
         if let Some(class) = old.map(|old| old.class.clone()).filter(|class| *class != object.class) {
             self.forget_class(&class, &key);
         }
-        self.gateways_by_class.entry(object.class.clone()).or_default().insert(key.clone());
+        self.gateways_by_class
+            .entry(object.class.clone())
+            .or_default()
+            .insert(key.clone());
         self.gateways.insert(key.clone(), Arc::new(object));
         changes.gateways.insert(key);
     }
@@ -240,7 +258,10 @@ impl Store {
                 }
             }
             Kind::Gateway => {
-                let key = GatewayKey { namespace: key.namespace, name: key.name };
+                let key = GatewayKey {
+                    namespace: key.namespace,
+                    name: key.name,
+                };
                 if let Some(old) = self.gateways.remove(&key) {
                     self.forget_class(&old.class, &key);
                     changes.gateways.insert(key);
@@ -273,8 +294,14 @@ impl Store {
 
     /// The Gateways of one namespace, in the order of their names.
     pub fn gateways_in<'a>(&'a self, namespace: &'a Name) -> impl Iterator<Item = &'a GatewayKey> {
-        let from = GatewayKey { namespace: namespace.clone(), name: "".into() };
-        self.gateways.range(from..).map(|(key, _)| key).take_while(move |key| key.namespace == *namespace)
+        let from = GatewayKey {
+            namespace: namespace.clone(),
+            name: "".into(),
+        };
+        self.gateways
+            .range(from..)
+            .map(|(key, _)| key)
+            .take_while(move |key| key.namespace == *namespace)
     }
 
     /// The Service, published or not.
@@ -295,7 +322,9 @@ impl Store {
                 pod.map(|pod| RowObject::Pod(pod))
             }
             RowKind::Service => {
-                let service = self.service(&key.namespace, &key.name).filter(|service| service.is_published());
+                let service = self
+                    .service(&key.namespace, &key.name)
+                    .filter(|service| service.is_published());
                 service.map(|service| RowObject::Service(service))
             }
         }
@@ -327,7 +356,11 @@ impl Store {
 
 /// Shares the names: there are as many rows as objects.
 fn row_key(kind: RowKind, (namespace, name): &(Name, Name)) -> RowKey {
-    RowKey { kind, namespace: namespace.clone(), name: name.clone() }
+    RowKey {
+        kind,
+        namespace: namespace.clone(),
+        name: name.clone(),
+    }
 }
 
 fn put<T: PartialEq>(

@@ -76,7 +76,11 @@ impl Hook {
 /// [`Error::NoCgroup2`], or that the list of mounts cannot be read.
 pub fn cgroup2_mount() -> Result<PathBuf, Error> {
     const LIST: &str = "/proc/self/mountinfo";
-    let list = fs::read_to_string(LIST).map_err(|source| Error::File { doing: "read", path: LIST.into(), source })?;
+    let list = fs::read_to_string(LIST).map_err(|source| Error::File {
+        doing: "read",
+        path: LIST.into(),
+        source,
+    })?;
     list.lines().find_map(cgroup2_line).ok_or(Error::NoCgroup2)
 }
 
@@ -90,7 +94,9 @@ fn cgroup2_line(line: &str) -> Option<PathBuf> {
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
 fn unescape(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")].iter().fold(text.to_owned(), |text, (code, plain)| text.replace(code, plain))
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(text.to_owned(), |text, (code, plain)| text.replace(code, plain))
 }
 
 /// A cgroup that was found to be one.
@@ -106,7 +112,11 @@ impl Cgroup {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let mount = cgroup2_mount()?;
         let path = mount.join(path);
-        let stat = statfs(&path).map_err(|source| Error::File { doing: "find the cgroup", path: path.clone(), source: source.into() })?;
+        let stat = statfs(&path).map_err(|source| Error::File {
+            doing: "find the cgroup",
+            path: path.clone(),
+            source: source.into(),
+        })?;
         if !u64::try_from(stat.f_type).is_ok_and(|kind| kind == CGROUP2_SUPER_MAGIC) || !path.is_dir() {
             return Err(Error::NotACgroup { path, mount });
         }
@@ -144,7 +154,13 @@ pub(crate) fn attach_all(ebpf: &mut Ebpf, cgroup: &Cgroup, pins: &PinDir) -> Res
 }
 
 /// Swaps the program in an existing link; false if the link is on another cgroup (or on one that is gone).
-fn update(hook: Hook, pin: &Path, link: BorrowedFd<'_>, program: BorrowedFd<'_>, cgroup: &Cgroup) -> Result<bool, Error> {
+fn update(
+    hook: Hook,
+    pin: &Path,
+    link: BorrowedFd<'_>,
+    program: BorrowedFd<'_>,
+    cgroup: &Cgroup,
+) -> Result<bool, Error> {
     let info = sys::link_info(link).map_err(|error| Error::call("ask the kernel about a link", error))?;
     // The kernel lets a program of one hook into the link of another as long as the program types agree, so this is the check.
     if info.kind != LINK_TYPE_CGROUP || info.attach_type != hook.attach_type() {
@@ -159,7 +175,12 @@ fn update(hook: Hook, pin: &Path, link: BorrowedFd<'_>, program: BorrowedFd<'_>,
         return Ok(false);
     }
     sys::link_update(link, program).map_err(|error| Error::call("swap the program of a link", error))?;
-    tracing::debug!(hook = hook.program(), link = info.id, replaced = info.program_id, "program swapped in its link");
+    tracing::debug!(
+        hook = hook.program(),
+        link = info.id,
+        replaced = info.program_id,
+        "program swapped in its link"
+    );
     Ok(true)
 }
 
@@ -180,23 +201,37 @@ fn detach_link(link: BorrowedFd<'_>) -> Result<(), Error> {
 fn replace(ebpf: &mut Ebpf, hook: Hook, pin: &Path, cgroup: &Cgroup, pins: &PinDir) -> Result<(), Error> {
     let next = pins.pin(&hook.next_pin_name());
     let link = create(ebpf, hook, cgroup)?;
-    link.pin(&next).map_err(|source| Error::Pin { path: next.clone(), source })?;
+    link.pin(&next).map_err(|source| Error::Pin {
+        path: next.clone(),
+        source,
+    })?;
     fs::rename(&next, pin).map_err(file("rename", &next))
 }
 
 /// A link to the cgroup. No flags: links always live beside others, and the kernel refuses the flag that says so.
 fn create(ebpf: &mut Ebpf, hook: Hook, cgroup: &Cgroup) -> Result<FdLink, Error> {
-    let failed = |source| Error::Program { doing: "attach", program: hook.program(), source };
-    let program = ebpf.program_mut(hook.program()).ok_or(Error::Incomplete { what: "program", name: hook.program() })?;
+    let failed = |source| Error::Program {
+        doing: "attach",
+        program: hook.program(),
+        source,
+    };
+    let program = ebpf.program_mut(hook.program()).ok_or(Error::Incomplete {
+        what: "program",
+        name: hook.program(),
+    })?;
     let link = match hook {
         Hook::SockOps => {
             let program: &mut SockOps = program.try_into().map_err(failed)?;
-            let id = program.attach(&cgroup.folder, CgroupAttachMode::Single).map_err(failed)?;
+            let id = program
+                .attach(&cgroup.folder, CgroupAttachMode::Single)
+                .map_err(failed)?;
             program.take_link(id).map_err(failed)?.try_into()
         }
         Hook::Connect4 | Hook::Connect6 => {
             let program: &mut CgroupSockAddr = program.try_into().map_err(failed)?;
-            let id = program.attach(&cgroup.folder, CgroupAttachMode::Single).map_err(failed)?;
+            let id = program
+                .attach(&cgroup.folder, CgroupAttachMode::Single)
+                .map_err(failed)?;
             program.take_link(id).map_err(failed)?.try_into()
         }
     };
@@ -205,8 +240,15 @@ fn create(ebpf: &mut Ebpf, hook: Hook, cgroup: &Cgroup) -> Result<FdLink, Error>
 }
 
 fn program_fd(ebpf: &Ebpf, hook: Hook) -> Result<BorrowedFd<'_>, Error> {
-    let program = ebpf.program(hook.program()).ok_or(Error::Incomplete { what: "program", name: hook.program() })?;
-    let fd = program.fd().map_err(|source| Error::Program { doing: "use", program: hook.program(), source })?;
+    let program = ebpf.program(hook.program()).ok_or(Error::Incomplete {
+        what: "program",
+        name: hook.program(),
+    })?;
+    let fd = program.fd().map_err(|source| Error::Program {
+        doing: "use",
+        program: hook.program(),
+        source,
+    })?;
     Ok(fd.as_fd())
 }
 
@@ -218,8 +260,14 @@ mod tests {
     fn the_cgroup2_mount_is_found_by_type_not_by_name() {
         let rows = [
             ("38 31 0:35 / /sys/fs/cgroup rw shared:9 - tmpfs tmpfs rw", None),
-            ("41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw", Some("/sys/fs/cgroup/unified")),
-            ("41 31 0:38 / /sys/fs/cgroup rw,nosuid shared:4 master:1 - cgroup2 none rw,nsdelegate", Some("/sys/fs/cgroup")),
+            (
+                "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw",
+                Some("/sys/fs/cgroup/unified"),
+            ),
+            (
+                "41 31 0:38 / /sys/fs/cgroup rw,nosuid shared:4 master:1 - cgroup2 none rw,nsdelegate",
+                Some("/sys/fs/cgroup"),
+            ),
             ("41 31 0:38 / /a\\040dir\\134x rw - cgroup2 none rw", Some("/a dir\\x")),
             ("41 31 0:38 / /cgroup2 rw - cgroup cgroup2 rw", None),
             ("", None),

@@ -12,7 +12,9 @@ use aya::{EbpfError, pin::PinError};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The kernel says EPERM or EACCES.
-    #[error("not permitted to {doing}: run as root, or with CAP_BPF, CAP_NET_ADMIN and (to mount and pin) CAP_SYS_ADMIN")]
+    #[error(
+        "not permitted to {doing}: run as root, or with CAP_BPF, CAP_NET_ADMIN and (to mount and pin) CAP_SYS_ADMIN"
+    )]
     NotPermitted {
         /// What was tried.
         doing: &'static str,
@@ -21,7 +23,9 @@ pub enum Error {
         source: io::Error,
     },
     /// No mount of type cgroup2.
-    #[error("no cgroup2 filesystem is mounted: mount one (mount -t cgroup2 none DIR); programs attach to cgroup v2 only")]
+    #[error(
+        "no cgroup2 filesystem is mounted: mount one (mount -t cgroup2 none DIR); programs attach to cgroup v2 only"
+    )]
     NoCgroup2,
     /// The configured cgroup is something else.
     #[error("{} is not a cgroup of cgroup v2; its tree is mounted at {}", path.display(), mount.display())]
@@ -173,7 +177,9 @@ pub enum Error {
         errno: u32,
     },
     /// What was read back is not what was written; the active set was not touched.
-    #[error("the kernel holds {found} entries (digest {found_digest:016x}) where {expected} (digest {expected_digest:016x}) were written")]
+    #[error(
+        "the kernel holds {found} entries (digest {found_digest:016x}) where {expected} (digest {expected_digest:016x}) were written"
+    )]
     Verification {
         /// Entries written.
         expected: u64,
@@ -214,7 +220,11 @@ pub enum Error {
 impl Error {
     /// A failed call, told apart from a lack of privilege.
     pub(crate) fn call(doing: &'static str, source: io::Error) -> Self {
-        if is_denied(&source) { Self::NotPermitted { doing, source } } else { Self::Call { doing, source } }
+        if is_denied(&source) {
+            Self::NotPermitted { doing, source }
+        } else {
+            Self::Call { doing, source }
+        }
     }
 
     pub(crate) fn map(doing: &'static str, map: &'static str) -> impl FnOnce(MapError) -> Self {

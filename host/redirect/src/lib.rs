@@ -20,7 +20,7 @@ mod records;
 mod sys;
 mod update;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use attach::cgroup2_mount;
@@ -81,6 +81,19 @@ pub fn default_pin_dir() -> PathBuf {
     PathBuf::from(format!("/sys/fs/bpf/wayswitch/v{ABI}"))
 }
 
+/// Takes everything that an agent left under `pin_dir` out of the kernel, without loading anything. Returns whether there
+/// was such a folder.
+///
+/// # Errors
+/// When an agent still holds it, or a pin cannot be removed.
+pub fn detach(pin_dir: &Path) -> Result<bool, Error> {
+    if !pin_dir.is_dir() {
+        return Ok(false);
+    }
+    PinDir::open(pin_dir)?.remove()?;
+    Ok(true)
+}
+
 /// What the kernel decides by at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Active {
@@ -122,7 +135,14 @@ impl Redirect {
         let mut ebpf = load::load(config, &pins)?;
         attach::attach_all(&mut ebpf, &cgroup, &pins)?;
         let maps = Maps::take(&mut ebpf)?;
-        let mut redirect = Self { pins, maps, entries_max: config.entries_max, live: None, replaced: None, ticket: 0 };
+        let mut redirect = Self {
+            pins,
+            maps,
+            entries_max: config.entries_max,
+            live: None,
+            replaced: None,
+            ticket: 0,
+        };
         redirect.take_over()?;
         Ok(redirect)
     }
@@ -134,10 +154,18 @@ impl Redirect {
     pub fn active(&self) -> Result<Active, Error> {
         let epoch = self.maps.epoch()?;
         if epoch == 0 {
-            return Ok(Active { epoch, rules: 0, entries: 0 });
+            return Ok(Active {
+                epoch,
+                rules: 0,
+                entries: 0,
+            });
         }
         let meta = self.maps.meta(maps::slot(epoch))?;
-        Ok(Active { epoch, rules: meta.rules, entries: meta.count })
+        Ok(Active {
+            epoch,
+            rules: meta.rules,
+            entries: meta.count,
+        })
     }
 
     /// Counters since the maps were made.
@@ -158,11 +186,15 @@ impl Redirect {
         let now = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0));
         let limit = now.saturating_sub(older_than);
         let mut old = Vec::new();
-        sys::for_each(&self.maps.pairs, (maps::BLANK_PAIR, maps::BLANK_RECORD), |key, record| {
-            if Duration::from_nanos(record.ktime_ns) < limit {
-                old.push(*key);
-            }
-        })
+        sys::for_each(
+            &self.maps.pairs,
+            (maps::BLANK_PAIR, maps::BLANK_RECORD),
+            |key, record| {
+                if Duration::from_nanos(record.ktime_ns) < limit {
+                    old.push(*key);
+                }
+            },
+        )
         .map_err(|error| Error::call("read the waiting records", error))?;
         let mut removed = 0;
         for key in old {
@@ -193,9 +225,21 @@ impl Redirect {
         let (count, digest) = maps::measure(&rules)?;
         if (count, digest) != (meta.count, meta.digest) {
             let interrupted = meta.flags & META_DIRTY != 0;
-            tracing::warn!(epoch, rules = meta.rules, found = count, expected = meta.count, interrupted, "the rules found in the kernel are not those written; they decide until the next publish");
+            tracing::warn!(
+                epoch,
+                rules = meta.rules,
+                found = count,
+                expected = meta.count,
+                interrupted,
+                "the rules found in the kernel are not those written; they decide until the next publish"
+            );
         } else {
-            tracing::info!(epoch, rules = meta.rules, entries = count, "took over the rules in the kernel");
+            tracing::info!(
+                epoch,
+                rules = meta.rules,
+                entries = count,
+                "took over the rules in the kernel"
+            );
         }
         let capacity = maps::capacity(&rules)?;
         self.live = Some(Set { rules, capacity });

@@ -76,14 +76,20 @@ impl Maps {
     pub(crate) fn stats(&self) -> Result<Stats, Error> {
         let mut counts = [0; Reason::ALL.len()];
         for (reason, count) in Reason::ALL.iter().zip(&mut counts) {
-            let per_cpu = self.stats.get(&(*reason as u32), 0).map_err(Error::map("read", map::STATS))?;
+            let per_cpu = self
+                .stats
+                .get(&(*reason as u32), 0)
+                .map_err(Error::map("read", map::STATS))?;
             *count = per_cpu.iter().copied().fold(0, u64::wrapping_add);
         }
         Ok(Stats(counts))
     }
 }
 
-fn take<T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error> {
+fn take<T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, Error> {
     let map = ebpf.take_map(name).ok_or(Error::Incomplete { what: "map", name })?;
     T::try_from(map).map_err(Error::map("use", name))
 }
@@ -95,7 +101,11 @@ pub(crate) fn new_rules(capacity: u32) -> Result<Rules, Error> {
 
 /// How many entries a set has room for.
 pub(crate) fn capacity(rules: &Rules) -> Result<u32, Error> {
-    rules.map().info().map(|info| info.max_entries()).map_err(Error::map("ask about", map::RULES))
+    rules
+        .map()
+        .info()
+        .map(|info| info.max_entries())
+        .map_err(Error::map("ask about", map::RULES))
 }
 
 /// Entries and digest of a set, from the kernel.
@@ -116,12 +126,42 @@ pub(crate) const fn slot(epoch: u64) -> u32 {
 
 /// What the kernel writes over.
 const BLANK_ADDRESS: Address = Address::from_words([0; 4]);
-const BLANK_KEY: Key = Key { address: BLANK_ADDRESS, port: 0, protocol: TCP, profile: PROFILE_DEFAULT };
-const BLANK_VALUE: Value = Value { address: BLANK_ADDRESS, port: 0, action: 0, reserved: 0, errno: 0, rule_id: 0, seal: 0, rules: 0, revision: 0 };
-pub(crate) const BLANK_RECORD: Record =
-    Record { address: BLANK_ADDRESS, port: 0, family: 0, action: 0, rule_id: 0, rules: 0, revision: 0, ktime_ns: 0 };
-pub(crate) const BLANK_PAIR: PairKey =
-    PairKey { netns_cookie: 0, source: BLANK_ADDRESS, destination: BLANK_ADDRESS, source_port: 0, destination_port: 0, reserved: 0 };
+const BLANK_KEY: Key = Key {
+    address: BLANK_ADDRESS,
+    port: 0,
+    protocol: TCP,
+    profile: PROFILE_DEFAULT,
+};
+const BLANK_VALUE: Value = Value {
+    address: BLANK_ADDRESS,
+    port: 0,
+    action: 0,
+    reserved: 0,
+    errno: 0,
+    rule_id: 0,
+    padding: 0,
+    rules: 0,
+    revision: 0,
+    seal: 0,
+};
+pub(crate) const BLANK_RECORD: Record = Record {
+    address: BLANK_ADDRESS,
+    port: 0,
+    family: 0,
+    action: 0,
+    rule_id: 0,
+    rules: 0,
+    revision: 0,
+    ktime_ns: 0,
+};
+pub(crate) const BLANK_PAIR: PairKey = PairKey {
+    netns_cookie: 0,
+    source: BLANK_ADDRESS,
+    destination: BLANK_ADDRESS,
+    source_port: 0,
+    destination_port: 0,
+    reserved: 0,
+};
 
 /// How connects went since the maps were made, by reason. Counters survive the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -37,7 +37,9 @@ pub(crate) struct Set {
 
 impl std::fmt::Debug for Set {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Set").field("capacity", &self.capacity).finish_non_exhaustive()
+        f.debug_struct("Set")
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,7 +74,12 @@ impl Redirect {
         sys::update_batch(&set, &keys, &values).map_err(|error| Error::call("write a rule set", error))?;
         let (found, found_digest) = measure(&set)?;
         if (found, found_digest) != (meta.count, meta.digest) {
-            return Err(Error::Verification { expected: meta.count, expected_digest: meta.digest, found, found_digest });
+            return Err(Error::Verification {
+                expected: meta.count,
+                expected_digest: meta.digest,
+                found,
+                found_digest,
+            });
         }
         // From here on an earlier Prepared no longer has its slot.
         self.ticket += 1;
@@ -80,7 +87,13 @@ impl Redirect {
         meta.epoch = next;
         self.maps.set_meta(slot(next), meta)?;
         let set = Set { rules: set, capacity };
-        Ok(Prepared { epoch: next, rules, entries: meta.count, ticket: self.ticket, set })
+        Ok(Prepared {
+            epoch: next,
+            rules,
+            entries: meta.count,
+            ticket: self.ticket,
+            set,
+        })
     }
 
     /// Makes a prepared set the active one, at once and whole: a connect that starts after this returns sees the new set, one
@@ -93,7 +106,13 @@ impl Redirect {
             return Err(Error::Superseded { epoch: prepared.epoch });
         }
         self.maps.set_epoch(prepared.epoch)?;
-        let Prepared { epoch, rules, entries, set, .. } = prepared;
+        let Prepared {
+            epoch,
+            rules,
+            entries,
+            set,
+            ..
+        } = prepared;
         // Kernels without the fix for CVE-2023-52447 free an inner map without a grace period once nobody holds it.
         self.replaced = self.live.replace(set);
         tracing::debug!(epoch, rules, entries, "rule set committed");
@@ -102,7 +121,11 @@ impl Redirect {
 
     /// Drops what was prepared. The same as dropping it; spelled out for symmetry with [`Redirect::commit`].
     pub fn abort(&mut self, prepared: Prepared) {
-        tracing::debug!(epoch = prepared.epoch, rules = prepared.rules, "prepared rule set dropped");
+        tracing::debug!(
+            epoch = prepared.epoch,
+            rules = prepared.rules,
+            "prepared rule set dropped"
+        );
         drop(prepared);
     }
 
@@ -111,14 +134,23 @@ impl Redirect {
         let expected = entries.size_hint().0;
         let (mut keys, mut values) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
         let mut seen = HashSet::with_capacity(expected);
-        let mut meta = Meta { rules, ..Meta::default() };
+        let mut meta = Meta {
+            rules,
+            ..Meta::default()
+        };
         for entry in entries {
             let (key, value) = entry.encode(rules)?;
             if !seen.insert(key) {
-                return Err(Error::DuplicateDestination { ip: entry.destination.ip, port: entry.destination.port });
+                return Err(Error::DuplicateDestination {
+                    ip: entry.destination.ip,
+                    port: entry.destination.port,
+                });
             }
             if keys.len() >= self.entries_max as usize {
-                return Err(Error::TooManyEntries { entries: keys.len() + 1, entries_max: self.entries_max });
+                return Err(Error::TooManyEntries {
+                    entries: keys.len() + 1,
+                    entries_max: self.entries_max,
+                });
             }
             meta.count += 1;
             meta.digest = meta.digest.wrapping_add(value.digest_for(&key));

@@ -32,7 +32,11 @@ mod command {
 unsafe fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<libc::c_long> {
     // SAFETY: a valid pointer with its own size; the rest is the caller's promise.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<A>()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 fn number(fd: BorrowedFd<'_>) -> u32 {
@@ -86,7 +90,11 @@ pub(crate) fn update_batch<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>, keys: &
 ///
 /// # Errors
 /// What the kernel says. A map that is written to meanwhile may give a pair twice or not at all.
-pub(crate) fn for_each<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>, blank: (K, V), mut each: impl FnMut(&K, &V)) -> io::Result<()> {
+pub(crate) fn for_each<K: Pod, V: Pod>(
+    map: &HashMap<MapData, K, V>,
+    blank: (K, V),
+    mut each: impl FnMut(&K, &V),
+) -> io::Result<()> {
     // A bucket must fit whole, or the kernel answers ENOSPC; with the load factor of at most one here that takes far less.
     const CHUNK: u32 = 4096;
     let mut keys = vec![blank.0; CHUNK as usize];
@@ -95,7 +103,11 @@ pub(crate) fn for_each<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>, blank: (K, 
     let mut first = true;
     loop {
         let mut attr = BatchAttr {
-            in_batch: if first { 0 } else { (&raw const at).expose_provenance() as u64 },
+            in_batch: if first {
+                0
+            } else {
+                (&raw const at).expose_provenance() as u64
+            },
             out_batch: (&raw mut next).expose_provenance() as u64,
             keys: keys.as_mut_ptr().expose_provenance() as u64,
             values: values.as_mut_ptr().expose_provenance() as u64,
@@ -111,7 +123,10 @@ pub(crate) fn for_each<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>, blank: (K, 
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
             Err(error) => return Err(error),
         };
-        keys.iter().zip(&values).take(attr.count as usize).for_each(|(key, value)| each(key, value));
+        keys.iter()
+            .zip(&values)
+            .take(attr.count as usize)
+            .for_each(|(key, value)| each(key, value));
         if ended {
             return Ok(());
         }
@@ -164,7 +179,12 @@ struct LinkUpdateAttr {
 /// # Errors
 /// What the kernel says.
 pub(crate) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
-    let mut attr = LinkUpdateAttr { link_fd: number(link), new_program_fd: number(program), flags: 0, old_program_fd: 0 };
+    let mut attr = LinkUpdateAttr {
+        link_fd: number(link),
+        new_program_fd: number(program),
+        flags: 0,
+        old_program_fd: 0,
+    };
     // SAFETY: no pointers.
     unsafe { bpf(command::LINK_UPDATE, &mut attr) }.map(drop)
 }
@@ -197,7 +217,11 @@ struct GetAttr {
 /// What the kernel says; ENOENT when nothing is pinned there.
 pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let mut attr = GetAttr { path: path.as_ptr().expose_provenance() as u64, fd: 0, flags: 0 };
+    let mut attr = GetAttr {
+        path: path.as_ptr().expose_provenance() as u64,
+        fd: 0,
+        flags: 0,
+    };
     // SAFETY: a string that ends in a zero byte and outlives the call.
     let fd = unsafe { bpf(command::OBJ_GET, &mut attr) }?;
     let fd = i32::try_from(fd).map_err(|_| io::ErrorKind::InvalidData)?;
@@ -293,7 +317,17 @@ pub(crate) fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut length = size_of::<u64>() as libc::socklen_t;
     // SAFETY: eight bytes to write to, and their number.
     let result = unsafe {
-        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_NETNS_COOKIE, (&raw mut cookie).cast(), &raw mut length)
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(cookie) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(cookie)
+    }
 }

@@ -56,7 +56,9 @@ impl Redirect {
     }
 
     fn apply(&mut self, change: &Change, applied: usize, meta: &mut ebpf_common::Meta) -> Result<(), Error> {
-        let Some(live) = &mut self.live else { return Err(Error::NoActiveRules) };
+        let Some(live) = &mut self.live else {
+            return Err(Error::NoActiveRules);
+        };
         let capacity = live.capacity;
         let (key, value) = match change {
             Change::Put(entry) => {
@@ -71,7 +73,10 @@ impl Redirect {
             Err(source) => return Err(Error::map("read", map::RULES)(source)),
         };
         match (&before, &value) {
-            (_, Some(value)) => live.rules.insert(key, value, 0).map_err(|source| insert_error(source, capacity, applied))?,
+            (_, Some(value)) => live
+                .rules
+                .insert(key, value, 0)
+                .map_err(|source| insert_error(source, capacity, applied))?,
             (Some(_), None) => live.rules.remove(&key).map_err(Error::map("write", map::RULES))?,
             (None, None) => {}
         }
@@ -90,7 +95,12 @@ impl Redirect {
 /// E2BIG is how a hash map says that it is full.
 fn insert_error(source: MapError, capacity: u32, applied: usize) -> Error {
     match &source {
-        MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::E2BIG) => Error::Full { capacity, applied },
+        MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::E2BIG) => {
+            Error::Full { capacity, applied }
+        }
         _ => Error::map("write", map::RULES)(source),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use crate::process::Step;
 
 /// The folder in the cache, which names the version.
 pub(super) const NAME: &str = "bpf-linker-0.10.3";
-/// The last version that can load the compiler's LLVM; later ones want a system's LLVM with headers. Its default feature is LLVM 22,
+/// Of the last series that can load the compiler's LLVM; 0.11 and later want a system's, with headers. Its default feature is LLVM 22,
 /// the LLVM of `rustup::NIGHTLY` and of Debian's Rust 1.96.
 const VERSION: &str = "0.10.3";
 

@@ -1,5 +1,6 @@
 //! Reads a mesh and decides it once, for the commands that work on files.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -26,7 +27,24 @@ pub(crate) struct Decided {
 
 /// Reads the manifests; with `Err` the exit status if something cannot be read and that ends it.
 pub(crate) fn read(flags: &MeshFlags) -> Result<Store, ExitCode> {
-    let mut source = FolderSource::new(flags.paths.clone(), manifest::Limits::default());
+    let facts = Facts {
+        cluster_domain: flags.cluster_domain.as_str().into(),
+        network: flags.network.as_str().into(),
+        cluster_id: flags.cluster_id.as_str().into(),
+        ..Facts::default()
+    };
+    if let Err(problem) = flags.mesh_config.as_deref().map_or(Ok(()), check_mesh_config) {
+        eprintln!("{problem}");
+        if !flags.keep_going {
+            return Err(ExitCode::from(UNREADABLE));
+        }
+    }
+    read_paths(&flags.paths, flags.keep_going, facts)
+}
+
+/// Reads manifests; with `Err` the exit status if something cannot be read and that ends it.
+pub(crate) fn read_paths(paths: &[PathBuf], keep_going: bool, facts: Facts) -> Result<Store, ExitCode> {
+    let mut source = FolderSource::new(paths.to_vec(), manifest::Limits::default());
     let snapshot = source.load();
     for problem in &snapshot.problems {
         eprintln!("{problem}");
@@ -34,19 +52,9 @@ pub(crate) fn read(flags: &MeshFlags) -> Result<Store, ExitCode> {
     for warning in &snapshot.warnings {
         eprintln!("warning: {warning}");
     }
-    let mesh_config = flags.mesh_config.as_deref().map_or(Ok(()), check_mesh_config);
-    if let Err(problem) = &mesh_config {
-        eprintln!("{problem}");
-    }
-    if (!snapshot.problems.is_empty() || mesh_config.is_err()) && !flags.keep_going {
+    if !snapshot.problems.is_empty() && !keep_going {
         return Err(ExitCode::from(UNREADABLE));
     }
-    let facts = Facts {
-        cluster_domain: flags.cluster_domain.as_str().into(),
-        network: flags.network.as_str().into(),
-        cluster_id: flags.cluster_id.as_str().into(),
-        ..Facts::default()
-    };
     let mut store = Store::new(facts);
     store.apply_all(manifest::diff(&manifest::Snapshot::default(), &snapshot));
     Ok(store)

@@ -1,10 +1,13 @@
 //! `wayswitch plugin inspect`: what a component is and what it reads.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::process::ExitCode;
 
 use engine::Loaded;
 use model::description::Fields;
+use model::projection::Projection;
+use model::store::Facts;
 use serde_json::json;
 
 use super::mesh;
@@ -13,16 +16,41 @@ use crate::cli::{InspectFlags, Output};
 /// Prints what is known of a component.
 pub(crate) fn inspect(flags: &InspectFlags) -> anyhow::Result<ExitCode> {
     let component = mesh::load(flags.file.as_deref(), &flags.settings)?;
+    let questions = match questions(flags, &component)? {
+        Ok(questions) => questions,
+        Err(code) => return Ok(code),
+    };
     let mut out = std::io::stdout().lock();
     match flags.output {
         Output::Json => {
-            let value = json!({ "facts": component.facts(), "description": **component.description() });
+            let questions = questions.map(|(rows, distinct)| json!({ "rows": rows, "distinct": distinct }));
+            let value = json!({ "facts": component.facts(), "description": **component.description(),
+                "questions": questions });
             serde_json::to_writer_pretty(&mut out, &value)?;
             writeln!(out)?;
         }
-        Output::Table => print(&mut out, &component)?,
+        Output::Table => {
+            print(&mut out, &component)?;
+            if let Some((rows, distinct)) = questions {
+                writeln!(out, "questions   {distinct} distinct ones for {rows} objects of these manifests")?;
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many rows the manifests have, if any are given, and how many distinct questions these come down to.
+fn questions(flags: &InspectFlags, component: &Loaded) -> anyhow::Result<Result<Option<(usize, usize)>, ExitCode>> {
+    if flags.paths.is_empty() {
+        return Ok(Ok(None));
+    }
+    let store = match mesh::read_paths(&flags.paths, false, Facts::default()) {
+        Ok(store) => store,
+        Err(code) => return Ok(Err(code)),
+    };
+    let projection = Projection::new(component.description().clone(), &store);
+    let distinct: HashSet<_> = projection.rows().map(|(_, row)| &row.input).collect();
+    Ok(Ok(Some((projection.rows().len(), distinct.len()))))
 }
 
 fn print(out: &mut impl Write, component: &Loaded) -> std::io::Result<()> {
