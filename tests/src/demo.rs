@@ -84,7 +84,9 @@ fn outside(arguments: &[OsString]) -> Result<bool> {
 }
 
 fn inside(arguments: &[OsString]) -> Result<bool> {
-    let (outside, arguments) = arguments.split_first().context("started in a way that is not for users")?;
+    let (outside, arguments) = arguments
+        .split_first()
+        .context("started in a way that is not for users")?;
     network::set_up(Some(outside))?;
     let options = Options::parse(arguments)?.context("no options")?;
     run(&options, true)
@@ -95,7 +97,11 @@ fn run(options: &Options, with_kernel: bool) -> Result<bool> {
     patience::end_by_signal()?;
     if let Some(file) = &options.json {
         // Better to know now that it cannot be written.
-        File::options().create(true).append(true).open(file).with_context(|| format!("cannot write {}", file.display()))?;
+        File::options()
+            .create(true)
+            .append(true)
+            .open(file)
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
     let mut folder = tempfile::Builder::new().prefix("wayswitch-demo-").tempdir()?;
     folder.disable_cleanup(options.keep);
@@ -113,8 +119,16 @@ fn run(options: &Options, with_kernel: bool) -> Result<bool> {
         println!("FAILED: {what}");
     }
     let passed = checks.iter().all(|(_, passed)| *passed);
-    let verdict = if passed { "every check passed" } else { "the demo FAILED" };
-    println!("{verdict} ({} checks, {:.0} s)", checks.len(), start.elapsed().as_secs_f64());
+    let verdict = if passed {
+        "every check passed"
+    } else {
+        "the demo FAILED"
+    };
+    println!(
+        "{verdict} ({} checks, {:.0} s)",
+        checks.len(),
+        start.elapsed().as_secs_f64()
+    );
     Ok(passed)
 }
 
@@ -123,7 +137,11 @@ type Checks = Vec<(String, bool)>;
 
 fn play(options: &Options, folder: &std::path::Path, with_kernel: bool) -> Result<(Report, Checks)> {
     let sets = rule_sets()?;
-    let set = |number: u64| usize::try_from(number).ok().and_then(|number| sets.iter().cycle().nth(number));
+    let set = |number: u64| {
+        usize::try_from(number)
+            .ok()
+            .and_then(|number| sets.iter().cycle().nth(number))
+    };
     let mut checks = Checks::new();
 
     println!("1. The agent starts: Istio's Bookinfo as manifests, rules in a folder like a mounted ConfigMap.");
@@ -139,8 +157,22 @@ fn play(options: &Options, folder: &std::path::Path, with_kernel: bool) -> Resul
         }
     };
 
-    println!("\n3. The ConfigMap is replaced {} times{}.", options.swaps, if with_kernel { ", while 4 client threads connect" } else { "" });
-    let mut traffic = start_traffic(&scene, &Errand { threads: CLIENT_THREADS, rounds: 0 })?;
+    println!(
+        "\n3. The ConfigMap is replaced {} times{}.",
+        options.swaps,
+        if with_kernel {
+            ", while 4 client threads connect"
+        } else {
+            ""
+        }
+    );
+    let mut traffic = start_traffic(
+        &scene,
+        &Errand {
+            threads: CLIENT_THREADS,
+            rounds: 0,
+        },
+    )?;
     for number in 1..=options.swaps {
         if let Some(traffic) = &mut traffic {
             // Swaps are spread over the connections.
@@ -175,7 +207,12 @@ fn play(options: &Options, folder: &std::path::Path, with_kernel: bool) -> Resul
     for (name, _) in &scene.waypoints {
         verdict.by_waypoint.entry(name.to_string()).or_default();
     }
-    let report = Report { swaps: scene.swaps()?, refused, verdict, kernel: with_kernel };
+    let report = Report {
+        swaps: scene.swaps()?,
+        refused,
+        verdict,
+        kernel: with_kernel,
+    };
     show(&scene, &report);
     check(options, &report, &mut checks);
     if let Some(kernel) = scene.stop_agent()? {
@@ -188,9 +225,16 @@ fn play(options: &Options, folder: &std::path::Path, with_kernel: bool) -> Resul
 /// The rules that take turns.
 fn rule_sets() -> Result<Vec<RuleSet>> {
     let rules = |name: &str, settings| -> Result<RuleSet> {
-        Ok(RuleSet { file: format!("{name}.wasm"), bytes: artifact(name)?, settings })
+        Ok(RuleSet {
+            file: format!("{name}.wasm"),
+            bytes: artifact(name)?,
+            settings,
+        })
     };
-    let (direct, blocked) = (rules("istio", "{unbound: direct}")?, rules("istio", "{unbound: blocked}")?);
+    let (direct, blocked) = (
+        rules("istio", "{unbound: direct}")?,
+        rules("istio", "{unbound: blocked}")?,
+    );
     let other = rules("service-account", "")?;
     Ok(vec![direct, other.clone(), blocked, other])
 }
@@ -198,17 +242,27 @@ fn rule_sets() -> Result<Vec<RuleSet>> {
 fn introduce(scene: &Scene, folder: &std::path::Path) {
     match &scene.kernel {
         Some(kernel) => {
-            println!("   Mode: without a node proxy (`redirect`): the kernel itself sends connections to waypoints, for the");
-            println!("   processes of one cgroup: {}. Waypoints and applications are stand-ins", kernel.places.cgroup.display());
+            println!(
+                "   Mode: without a node proxy (`redirect`): the kernel itself sends connections to waypoints, for the"
+            );
+            println!(
+                "   processes of one cgroup: {}. Waypoints and applications are stand-ins",
+                kernel.places.cgroup.display()
+            );
             println!("   in this process, in a network namespace of its own.");
         }
         None => {
-            println!("   Without the kernel: the agent decides and swaps, and that is all. As root it would run in the mode");
+            println!(
+                "   Without the kernel: the agent decides and swaps, and that is all. As root it would run in the mode"
+            );
             println!("   without a node proxy (`redirect`), where the kernel itself sends connections to waypoints.");
         }
     }
     let rules = scene.labels.first().map_or("", |(_, label)| label);
-    println!("   Folder: {} (rules/..data is the ConfigMap). Rules 1 in force: {rules}.", folder.display());
+    println!(
+        "   Folder: {} (rules/..data is the ConfigMap). Rules 1 in force: {rules}.",
+        folder.display()
+    );
 }
 
 /// Chapter 2.
@@ -218,7 +272,9 @@ fn connect_once(scene: &Scene, checks: &mut Checks) -> Result<Tally> {
     report::destinations(&tally, &scene.destinations);
     let tried = tally.values().sum::<u64>() == scene.destinations.len() as u64;
     checks.push((format!("{} destinations were tried", scene.destinations.len()), tried));
-    let refused = tally.keys().any(|observation| matches!(observation.outcome, Outcome::Denied(_)));
+    let refused = tally
+        .keys()
+        .any(|observation| matches!(observation.outcome, Outcome::Denied(_)));
     checks.push(("one destination is refused".to_owned(), refused));
     let untouched = |outcome: &Outcome| matches!(outcome, Outcome::Arrived(greeting) if greeting.name == ITSELF);
     let passed = tally.keys().any(|observation| untouched(&observation.outcome));
@@ -247,7 +303,11 @@ fn break_in(scene: &mut Scene, mut traffic: Option<&mut Traffic>, checks: &mut C
     let mut all = Vec::new();
     for (file, bytes) in broken {
         let active = scene.active_rules()?;
-        let refused = scene.swap_refused(&RuleSet { file: file.to_owned(), bytes, settings: "" })?;
+        let refused = scene.swap_refused(&RuleSet {
+            file: file.to_owned(),
+            bytes,
+            settings: "",
+        })?;
         report::refusal(&refused);
         if let Some(traffic) = &mut traffic {
             traffic.wait_made(traffic.made() + CONNECTIONS_AFTER_REFUSAL, TRAFFIC_PATIENCE)?;
@@ -261,14 +321,27 @@ fn break_in(scene: &mut Scene, mut traffic: Option<&mut Traffic>, checks: &mut C
 
 /// Chapter 5.
 fn show(scene: &Scene, report: &Report) {
-    let label = |at: usize| scene.labels.get(at).map(|(rules, label)| (*rules, format!("{rules}, {label}")));
+    let label = |at: usize| {
+        scene
+            .labels
+            .get(at)
+            .map(|(rules, label)| (*rules, format!("{rules}, {label}")))
+    };
     // The third set differs from the first in a setting only.
     for at in [1, 2] {
-        let (Some((before, before_label)), Some((after, after_label))) = (label(0), label(at)) else { continue };
-        let (Some(one), Some(other)) = (scene.ledger.decisions(before), scene.ledger.decisions(after)) else { continue };
+        let (Some((before, before_label)), Some((after, after_label))) = (label(0), label(at)) else {
+            continue;
+        };
+        let (Some(one), Some(other)) = (scene.ledger.decisions(before), scene.ledger.decisions(after)) else {
+            continue;
+        };
         report::decisions((&before_label, one), (&after_label, other));
     }
-    report::swaps(&report.swaps, &scene.labels, report.kernel.then_some(&report.verdict.by_rules));
+    report::swaps(
+        &report.swaps,
+        &scene.labels,
+        report.kernel.then_some(&report.verdict.by_rules),
+    );
     if report.kernel {
         report::connections(&report.verdict);
     }
@@ -277,15 +350,27 @@ fn show(scene: &Scene, report: &Report) {
 fn check(options: &Options, report: &Report, checks: &mut Checks) {
     let mut add = |what: &str, holds: bool| checks.push((what.to_owned(), holds));
     let rules: Vec<u64> = report.swaps.iter().map(|swap| swap.rules).collect();
-    add("every swap has its number", rules == (1..=options.swaps + 1).collect::<Vec<_>>());
-    add("every swap changed decisions", report.swaps.iter().all(|swap| swap.changed > 0));
+    add(
+        "every swap has its number",
+        rules == (1..=options.swaps + 1).collect::<Vec<_>>(),
+    );
+    add(
+        "every swap changed decisions",
+        report.swaps.iter().all(|swap| swap.changed > 0),
+    );
     if report.kernel {
         let seen = &report.verdict;
         add("no connection failed that should not", seen.failed == 0);
         add("no connection was decided by a mix of rules", seen.mixed == 0);
         add("enough connections were made", seen.made >= options.connections);
-        add("there were connections under all rules", seen.by_rules.keys().eq(rules.iter()));
-        add("every waypoint got connections", seen.by_waypoint.values().all(|count| *count > 0));
+        add(
+            "there were connections under all rules",
+            seen.by_rules.keys().eq(rules.iter()),
+        );
+        add(
+            "every waypoint got connections",
+            seen.by_waypoint.values().all(|count| *count > 0),
+        );
     }
 }
 
@@ -295,7 +380,13 @@ fn check_arrivals(report: &Report, arrivals: &BTreeMap<String, Arrivals>, checks
         let arrivals = arrivals.get(name);
         let count: u64 = arrivals.into_iter().flat_map(BTreeMap::values).sum();
         let knows_all = arrivals.is_none_or(|arrivals| !arrivals.contains_key(&None));
-        checks.push((format!("{name} was told the destination of every connection"), knows_all));
-        checks.push((format!("{name} got as many connections as clients made"), count == *expected));
+        checks.push((
+            format!("{name} was told the destination of every connection"),
+            knows_all,
+        ));
+        checks.push((
+            format!("{name} got as many connections as clients made"),
+            count == *expected,
+        ));
     }
 }

@@ -16,6 +16,7 @@
 mod draft;
 mod generate;
 pub mod history;
+pub mod manifests;
 pub mod rules;
 
 pub use draft::{Draft, ListenerDraft, gateway, gateway_class, hbone, listener, namespace, pod, service, waypoint};

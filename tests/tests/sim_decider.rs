@@ -224,7 +224,10 @@ impl World {
             prop_assert!(kept.degraded.is_none(), "{} is degraded although nothing fails", key);
         }
         // They differ in the revision at which rows last moved, which no sink cares about.
-        prop_assert!(kept.diff(afresh).is_empty(), "a difference of tables that have the same effect");
+        prop_assert!(
+            kept.diff(afresh).is_empty(),
+            "a difference of tables that have the same effect"
+        );
         Ok(())
     }
 

@@ -116,7 +116,7 @@ fn find<const N: usize, const F: usize>(
 ) -> Found {
     let port = key.port;
     let mut found = Found::Nothing;
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
         let before = flags_and_changes(meta);
         found = Found::Nothing;
         // A set without one kind of key spares that lookup.
@@ -132,16 +132,18 @@ fn find<const N: usize, const F: usize>(
             return found;
         }
         if matches!(found, Found::Entry) {
-            if value.seal == value.seal_for(&key) {
+            if value.seal != value.seal_for(&key) {
+                found = Found::Torn;
+            } else if key.port == port || before & META_HAS_EXACT_PORT as u64 == 0 || attempt > 0 {
+                // An entry for every port counts only if the one for this port was not just missed.
                 return Found::Entry;
             }
-            found = Found::Torn;
         }
     }
     found
 }
 
-/// `flags` in the low half, `changes` in the high one, in one read.
+/// `flags` in the low half, `changes` in the high one (the target is little-endian), in one read.
 #[inline(always)]
 fn flags_and_changes(meta: *const Meta) -> u64 {
     // SAFETY: a pointer the lookup returned; the word is aligned to 8 (asserted by the layout) and inside the value.

@@ -18,4 +18,4 @@ mod run;
 mod commands;
 pub mod output;
 
-pub use published::{Refused, SwapReport};
+pub use published::{Published, Refused, SwapReport, TableSink};

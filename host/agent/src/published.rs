@@ -77,7 +77,7 @@ pub(crate) struct History {
 
 /// Shared between the conductor and all readers.
 #[derive(Default)]
-pub(crate) struct Published {
+pub struct Published {
     pub(crate) table: ArcSwap<Table>,
     pub(crate) active: ArcSwapOption<Active>,
     pub(crate) history: ArcSwap<History>,
@@ -88,6 +88,11 @@ pub(crate) struct Published {
 }
 
 impl Published {
+    /// The table as it is now; a reader keeps it as long as it likes.
+    pub fn table(&self) -> arc_swap::Guard<Arc<Table>> {
+        self.table.load()
+    }
+
     pub(crate) fn swapped(&self, report: SwapReport) {
         let mut history = History::clone(&self.history.load());
         history.swaps_total += 1;
@@ -111,14 +116,18 @@ fn push<T>(list: &mut VecDeque<Arc<T>>, item: T) {
 }
 
 /// The readers' table as a sink: preparing keeps a clone, committing is one pointer store.
-pub(crate) struct TableSink {
+pub struct TableSink {
     published: Arc<Published>,
     prepared: Option<Table>,
+    /// The table before, until the next swap or tending: whoever drops the last reference to a table frees all its rows,
+    /// and that must not be a reader.
+    retired: Option<Arc<Table>>,
 }
 
 impl TableSink {
-    pub(crate) fn new(published: Arc<Published>) -> Self {
-        Self { published, prepared: None }
+    /// A sink over what readers see.
+    pub fn new(published: Arc<Published>) -> Self {
+        Self { published, prepared: None, retired: None }
     }
 }
 
@@ -136,7 +145,7 @@ impl Sink for TableSink {
         let Some(next) = self.prepared.take() else {
             return Err(SinkError { sink: self.name(), what: "nothing is prepared".to_owned() });
         };
-        self.published.table.store(Arc::new(next));
+        self.retired = Some(self.published.table.swap(Arc::new(next)));
         Ok(())
     }
 
@@ -147,5 +156,9 @@ impl Sink for TableSink {
     fn update(&mut self, table: &Table, _: &[RowChange]) -> Result<(), SinkError> {
         self.published.table.store(Arc::new(table.clone()));
         Ok(())
+    }
+
+    fn tend(&mut self) {
+        self.retired = None;
     }
 }

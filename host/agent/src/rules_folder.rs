@@ -20,6 +20,8 @@ pub(crate) const CONFIG_FILE: &str = "config.yaml";
 /// The name of the component that is part of the binary.
 pub(crate) const BUILT_IN: &str = "builtin:istio";
 const CONFIG_MAP_DATA: &str = "..data";
+/// How often a folder is read whose version changes under the reader.
+const READ_ATTEMPTS: usize = 5;
 /// A ConfigMap is at most 1 MiB.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
@@ -140,8 +142,20 @@ impl RulesFolder {
         &self.path
     }
 
-    /// Reads what the folder says now.
+    /// Reads what the folder says now. A version that is taken away while it is read is no failure: the next is read.
     pub(crate) fn read(&self) -> Result<Wanted, Unreadable> {
+        let data = self.path.join(CONFIG_MAP_DATA);
+        for _ in 1..READ_ATTEMPTS {
+            let version = std::fs::read_link(&data).ok();
+            let wanted = self.read_version();
+            if wanted.is_ok() || std::fs::read_link(&data).ok() == version {
+                return wanted;
+            }
+        }
+        self.read_version()
+    }
+
+    fn read_version(&self) -> Result<Wanted, Unreadable> {
         let unnamed = |reason| Unreadable { component: "-".to_owned(), refusal: Refusal::new(Stage::Fetch, reason) };
         let version = self.open_version().map_err(unnamed)?;
         let text = read_bounded(&version, Path::new(CONFIG_FILE), CONFIG_BYTES_MAX + 1).map_err(unnamed)?;

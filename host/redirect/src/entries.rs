@@ -17,6 +17,7 @@ use model::table::{Row, RowChange, RowKey, Table};
 use crate::entry::{Action, Destination, Entry};
 use crate::error::Error;
 use crate::publish::Prepared;
+use crate::records::Record;
 use crate::update::Change;
 use crate::{Active, Redirect};
 use claims::Claims;
@@ -69,10 +70,13 @@ impl RedirectSink {
         self.redirect.active()
     }
 
-    /// The row behind the number of a record; none for records older than the table before the current one.
+    /// The row that decided a connection; none for records older than the table before the current one.
     #[must_use]
-    pub fn row(&self, rule_id: u32) -> Option<&RowKey> {
-        self.claims.row(rule_id).or_else(|| self.before.row(rule_id))
+    pub fn row(&self, record: &Record) -> Option<&RowKey> {
+        let tables = [&self.claims, &self.before].into_iter();
+        tables
+            .filter(|claims| claims.rules() == record.rules)
+            .find_map(|claims| claims.row(record.rule_id))
     }
 
     /// Gives the kernel side back, for instance to detach it.
@@ -152,6 +156,16 @@ impl Sink for RedirectSink {
     }
 
     /// Sweeps the records that no peer took.
+    fn counters(&mut self) -> Vec<(String, u64)> {
+        match self.redirect.stats() {
+            Ok(stats) => stats.iter().map(|(reason, count)| (reason.name().to_owned(), count)).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "counters cannot be read");
+                Vec::new()
+            }
+        }
+    }
+
     fn tend(&mut self) {
         match self.redirect.sweep(RECORD_AGE_MAX) {
             Ok(0) => {}

@@ -34,7 +34,12 @@ pub fn program() -> Result<PathBuf> {
     let own = std::env::current_exe().context("this program has no path")?;
     let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("wayswitch"));
     let found = beside.into_iter().find(|path| path.is_file());
-    found.with_context(|| format!("the agent is not built: no `wayswitch` near {}; run `cargo xtask build`", own.display()))
+    found.with_context(|| {
+        format!(
+            "the agent is not built: no `wayswitch` near {}; run `cargo xtask build`",
+            own.display()
+        )
+    })
 }
 
 /// A command of the program, free of settings that the user's environment has for it.
@@ -65,9 +70,17 @@ impl Agent {
         let mut command = command()?;
         command.arg("agent").arg("--admin").arg(admin).args(flags);
         // In a group of its own, so that an interrupt reaches whoever started it first, and it is stopped in order.
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).process_group(0);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(output)
+            .process_group(0);
         let child = command.spawn().context("the agent cannot be started")?;
-        Ok(Self { child, admin: Admin::new(&socket), log })
+        Ok(Self {
+            child,
+            admin: Admin::new(&socket),
+            log,
+        })
     }
 
     /// Where to ask it.
@@ -141,7 +154,9 @@ impl Agent {
     fn last_words(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        let shown = lines.get(lines.len().saturating_sub(LOG_LINES_SHOWN)..).unwrap_or_default();
+        let shown = lines
+            .get(lines.len().saturating_sub(LOG_LINES_SHOWN)..)
+            .unwrap_or_default();
         format!("it last said:\n{}", shown.join("\n"))
     }
 }
@@ -151,7 +166,9 @@ impl Drop for Agent {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
-        let stopped = self.signal(Signal::TERM).and_then(|()| self.wait(Patience::to_the_end(STOP_TIME_MAX)));
+        let stopped = self
+            .signal(Signal::TERM)
+            .and_then(|()| self.wait(Patience::to_the_end(STOP_TIME_MAX)));
         if stopped.is_err() {
             // It is dead or dying; nothing more can be done about it here.
             let _dead = self.child.kill();

@@ -39,7 +39,12 @@ pub(super) struct Errand {
 impl Errand {
     /// The arguments for [`run`].
     pub(super) fn arguments(&self, cgroup: &Path, pins: &Path, destinations: &[SocketAddr]) -> Vec<OsString> {
-        let mut all = vec![cgroup.into(), pins.into(), self.threads.to_string().into(), self.rounds.to_string().into()];
+        let mut all = vec![
+            cgroup.into(),
+            pins.into(),
+            self.threads.to_string().into(),
+            self.rounds.to_string().into(),
+        ];
         all.extend(destinations.iter().map(|destination| destination.to_string().into()));
         all
     }
@@ -47,11 +52,15 @@ impl Errand {
 
 /// The process, from its arguments on.
 pub(super) fn run(arguments: &[OsString]) -> Result<()> {
-    let [cgroup, pins, threads, rounds, destinations @ ..] = arguments else { bail!("a client is told more than that") };
+    let [cgroup, pins, threads, rounds, destinations @ ..] = arguments else {
+        bail!("a client is told more than that")
+    };
     let text = |argument: &OsString| argument.to_str().map(str::to_owned).context("an argument is not UTF-8");
     let (threads, rounds): (usize, u64) = (text(threads)?.parse()?, text(rounds)?.parse()?);
-    let destinations: Vec<SocketAddr> =
-        destinations.iter().map(|argument| Ok(text(argument)?.parse()?)).collect::<Result<_>>()?;
+    let destinations: Vec<SocketAddr> = destinations
+        .iter()
+        .map(|argument| Ok(text(argument)?.parse()?))
+        .collect::<Result<_>>()?;
     // Whatever happens to the demo, its clients do not outlive it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let procs = Path::new(cgroup).join("cgroup.procs");
@@ -67,11 +76,17 @@ pub(super) fn run(arguments: &[OsString]) -> Result<()> {
     })?;
     let (tell, told) = sync_channel(OBSERVATIONS_MAX);
     for number in 0..threads {
-        let client = Client { destinations: destinations.clone(), records: Arc::clone(&records), tell: tell.clone() };
+        let client = Client {
+            destinations: destinations.clone(),
+            records: Arc::clone(&records),
+            tell: tell.clone(),
+        };
         let stop = Arc::clone(&stop);
         // Each starts at another destination, so that they are not at one place at one time.
         let first = number * destinations.len() / threads.max(1);
-        thread::Builder::new().name(format!("client {number}")).spawn(move || client.dial_all(first, rounds, &stop))?;
+        thread::Builder::new()
+            .name(format!("client {number}"))
+            .spawn(move || client.dial_all(first, rounds, &stop))?;
     }
     drop(tell);
     let mut out = BufWriter::new(io::stdout().lock());
@@ -105,7 +120,11 @@ impl Client {
     fn observe(&self, number: usize, destination: SocketAddr) -> Observation {
         let broken = |error: anyhow::Error| (None, Outcome::Broken(format!("{error:#}")));
         let (record, outcome) = self.dial(destination).unwrap_or_else(broken);
-        Observation { destination: number, record, outcome }
+        Observation {
+            destination: number,
+            record,
+            outcome,
+        }
     }
 
     fn dial(&self, destination: SocketAddr) -> Result<(Option<Noted>, Outcome)> {
@@ -126,7 +145,11 @@ impl Client {
 }
 
 fn stream(to: SocketAddr) -> Result<OwnedFd> {
-    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let family = if to.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     set_socket_timeout(&socket, Timeout::Send, Some(CONNECTION_TIME_MAX))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(CONNECTION_TIME_MAX))?;
@@ -137,6 +160,8 @@ fn stream(to: SocketAddr) -> Result<OwnedFd> {
 
 fn greeting(socket: OwnedFd) -> Result<Greeting> {
     let mut line = String::new();
-    BufReader::new(TcpStream::from(socket).take(GREETING_BYTES_MAX)).read_line(&mut line).context("no greeting")?;
+    BufReader::new(TcpStream::from(socket).take(GREETING_BYTES_MAX))
+        .read_line(&mut line)
+        .context("no greeting")?;
     serde_json::from_str(&line).with_context(|| format!("not a greeting: {line:?}"))
 }

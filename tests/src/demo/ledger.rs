@@ -50,7 +50,11 @@ pub(super) fn read_decisions(answer: &Value) -> Result<(u64, Decisions)> {
     ensure!(answer["more"] == 0, "the agent left decisions out");
     let mut decisions = Decisions::new();
     for decision in answer["decisions"].as_array().context("no decisions")? {
-        let text = |name: &str| decision[name].as_str().with_context(|| format!("a decision without {name}"));
+        let text = |name: &str| {
+            decision[name]
+                .as_str()
+                .with_context(|| format!("a decision without {name}"))
+        };
         let row = format!("{} {}/{}", text("kind")?, text("namespace")?, text("name")?);
         let decided = read_decision(decision).with_context(|| format!("the decision about {row}"))?;
         decisions.insert(row, decided);
@@ -66,7 +70,11 @@ fn read_decision(decision: &Value) -> Result<Decided> {
         "waypoint" => {
             let waypoint = &decision["waypoint"];
             let (namespace, name) = (waypoint["namespace"].as_str(), waypoint["name"].as_str());
-            let name = format!("{}/{}", namespace.context("a nameless waypoint")?, name.context("a nameless waypoint")?);
+            let name = format!(
+                "{}/{}",
+                namespace.context("a nameless waypoint")?,
+                name.context("a nameless waypoint")?
+            );
             (waypoint_reached(decision, &name)?, name)
         }
         other => bail!("the choice {other:?} is not known"),
@@ -83,8 +91,14 @@ fn waypoint_reached(decision: &Value, name: &str) -> Result<Expected> {
     let waypoint = &decision["waypoint"];
     if let Some(address) = waypoint["address"].as_str() {
         let ip: IpAddr = address.parse().context("the waypoint's address is none")?;
-        let port = waypoint["port"].as_u64().and_then(|port| u16::try_from(port).ok()).context("no port")?;
-        return Ok(Expected::Waypoint { name: name.to_owned(), at: SocketAddr::new(ip, port) });
+        let port = waypoint["port"]
+            .as_u64()
+            .and_then(|port| u16::try_from(port).ok())
+            .context("no port")?;
+        return Ok(Expected::Waypoint {
+            name: name.to_owned(),
+            at: SocketAddr::new(ip, port),
+        });
     }
     match decision["onUnreachable"].as_str() {
         Some("fail") => Ok(Expected::Denied(UNREACHABLE)),
@@ -141,7 +155,9 @@ impl Ledger {
     pub(super) fn judge(&self, tally: &Tally, destinations: &[Destination]) -> Result<Verdict> {
         let mut verdict = Verdict::default();
         for (observation, count) in tally {
-            let destination = destinations.get(observation.destination).context("an unknown destination")?;
+            let destination = destinations
+                .get(observation.destination)
+                .context("an unknown destination")?;
             verdict.made += count;
             if let Some(record) = &observation.record {
                 *verdict.by_rules.entry(record.rules).or_default() += count;
@@ -159,7 +175,9 @@ impl Ledger {
             if let Some(what) = what
                 && verdict.complaints.len() < COMPLAINTS_MAX
             {
-                verdict.complaints.push(format!("{count} x {}: {what}", destination.dial));
+                verdict
+                    .complaints
+                    .push(format!("{count} x {}: {what}", destination.dial));
             }
         }
         Ok(verdict)
@@ -178,7 +196,9 @@ impl Ledger {
         }
         let table = self.tables.get(&record.rules);
         let table = table.ok_or_else(|| Wrong::Mixed(format!("there are no rules {}", record.rules)))?;
-        let decided = table.get(row).ok_or_else(|| Wrong::Mixed(format!("rules {} do not have {row}", record.rules)))?;
+        let decided = table
+            .get(row)
+            .ok_or_else(|| Wrong::Mixed(format!("rules {} do not have {row}", record.rules)))?;
         Ok(decided.expected.clone())
     }
 }
@@ -187,9 +207,9 @@ fn compare(expected: &Expected, destination: &Destination, observation: &Observa
     let rules = observation.record.as_ref().map_or(0, |record| record.rules);
     match (&observation.outcome, expected) {
         (Outcome::Denied(errno), Expected::Denied(expected)) if errno == expected => Ok(()),
-        (Outcome::Denied(errno), Expected::Denied(expected)) => {
-            Err(Wrong::Mixed(format!("error {errno}, but rules {rules} refuse with {expected}")))
-        }
+        (Outcome::Denied(errno), Expected::Denied(expected)) => Err(Wrong::Mixed(format!(
+            "error {errno}, but rules {rules} refuse with {expected}"
+        ))),
         (Outcome::Denied(errno), expected) => Err(Wrong::Failed(format!("error {errno}; rules {rules}: {expected:?}"))),
         (Outcome::Broken(what), _) => Err(Wrong::Failed(what.clone())),
         (Outcome::Arrived(greeting), expected) => {
@@ -197,16 +217,25 @@ fn compare(expected: &Expected, destination: &Destination, observation: &Observa
                 Expected::Direct => (ITSELF, destination.plain()),
                 Expected::Waypoint { name, at } => (name.as_str(), *at),
                 Expected::Denied(_) => {
-                    return Err(Wrong::Mixed(format!("arrived at {}, but rules {rules} refuse it", greeting.name)));
+                    return Err(Wrong::Mixed(format!(
+                        "arrived at {}, but rules {rules} refuse it",
+                        greeting.name
+                    )));
                 }
             };
             if (greeting.name.as_str(), greeting.at) != (name, at) {
-                let Greeting { name: found, at: place, .. } = greeting;
-                return Err(Wrong::Mixed(format!("arrived at {found} ({place}); rules {rules} say {name} ({at})")));
+                let Greeting {
+                    name: found, at: place, ..
+                } = greeting;
+                return Err(Wrong::Mixed(format!(
+                    "arrived at {found} ({place}); rules {rules} say {name} ({at})"
+                )));
             }
             if greeting.told != observation.record {
                 let (told, own) = (&greeting.told, &observation.record);
-                return Err(Wrong::Mixed(format!("the peer was told {told:?}, the socket says {own:?}")));
+                return Err(Wrong::Mixed(format!(
+                    "the peer was told {told:?}, the socket says {own:?}"
+                )));
             }
             Ok(())
         }

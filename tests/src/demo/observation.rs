@@ -55,7 +55,18 @@ pub(super) struct Noted {
 
 impl From<Record> for Noted {
     fn from(record: Record) -> Self {
-        let Record { destination, rules, revision, rule_id, .. } = record;
-        Self { destination: plain(destination), rules, revision, rule_id }
+        let Record {
+            destination,
+            rules,
+            revision,
+            rule_id,
+            ..
+        } = record;
+        Self {
+            destination: plain(destination),
+            rules,
+            revision,
+            rule_id,
+        }
     }
 }

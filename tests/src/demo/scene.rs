@@ -108,13 +108,24 @@ impl Scene {
         copy_manifests(&manifests)?;
         let mesh = read_mesh(&manifests)?;
         let config = first.config();
-        let files = [(CONFIG_FILE, config.as_bytes()), (first.file.as_str(), first.bytes.as_slice())];
+        let files = [
+            (CONFIG_FILE, config.as_bytes()),
+            (first.file.as_str(), first.bytes.as_slice()),
+        ];
         let map = ConfigMap::mount(&folder.join("rules"), &files)?;
-        let places = if with_kernel { Some(KernelPlaces::make("demo")?) } else { None };
+        let places = if with_kernel {
+            Some(KernelPlaces::make("demo")?)
+        } else {
+            None
+        };
         let mut flags: Vec<OsString> = vec!["-f".into(), manifests.into(), "--rules".into(), map.folder().into()];
         if let Some(places) = &places {
             flags.extend(["--cgroup".into(), places.cgroup.clone().into_os_string()]);
-            flags.extend(["--pin-dir".into(), places.pins.clone().into_os_string(), "--record-passed".into()]);
+            flags.extend([
+                "--pin-dir".into(),
+                places.pins.clone().into_os_string(),
+                "--record-passed".into(),
+            ]);
         }
         let mut agent = Agent::start(folder, flags)?;
         agent.wait_ready(SWAP_PATIENCE)?;
@@ -123,12 +134,23 @@ impl Scene {
             None => None,
             Some(places) => {
                 let records = Arc::new(Records::open(&places.pins)?);
-                Some(Kernel { stand_ins: StandIns::listen(&waypoints, &records)?, places })
+                Some(Kernel {
+                    stand_ins: StandIns::listen(&waypoints, &records)?,
+                    places,
+                })
             }
         };
         let destinations = destinations::all(&mesh)?;
         let ledger = Ledger::default();
-        let mut scene = Self { agent, kernel, map, destinations, waypoints, ledger, labels: Vec::new() };
+        let mut scene = Self {
+            agent,
+            kernel,
+            map,
+            destinations,
+            waypoints,
+            ledger,
+            labels: Vec::new(),
+        };
         let rules = scene.note_decisions()?;
         scene.labels.push((rules, first.label()));
         Ok(scene)
@@ -156,15 +178,25 @@ impl Scene {
         self.replace(broken)?;
         wait_for("a refusal", SWAP_PATIENCE, || {
             let now = self.history()?;
-            ensure!(now.swaps_total == before.swaps_total, "{} was put in charge", broken.label());
+            ensure!(
+                now.swaps_total == before.swaps_total,
+                "{} was put in charge",
+                broken.label()
+            );
             Ok((now.refused_total > before.refused_total).then_some(()))
         })?;
-        self.history()?.refused.pop().context("a refusal that is not remembered")
+        self.history()?
+            .refused
+            .pop()
+            .context("a refusal that is not remembered")
     }
 
     fn replace(&mut self, rules: &RuleSet) -> Result<()> {
         let config = rules.config();
-        self.map.replace(&[(CONFIG_FILE, config.as_bytes()), (rules.file.as_str(), rules.bytes.as_slice())])
+        self.map.replace(&[
+            (CONFIG_FILE, config.as_bytes()),
+            (rules.file.as_str(), rules.bytes.as_slice()),
+        ])
     }
 
     /// The number of the rules in force, by admin.
@@ -220,7 +252,11 @@ fn copy_manifests(to: &Path) -> Result<()> {
 /// The mesh as the manifests have it: for addresses, not for decisions.
 fn read_mesh(manifests: &Path) -> Result<Store> {
     let snapshot = FolderSource::new(vec![manifests.to_owned()], manifest::Limits::default()).load();
-    ensure!(snapshot.problems.is_empty(), "the example's manifests are broken: {:?}", snapshot.problems);
+    ensure!(
+        snapshot.problems.is_empty(),
+        "the example's manifests are broken: {:?}",
+        snapshot.problems
+    );
     let mut store = Store::new(Facts::default());
     store.apply_all(manifest::diff(&manifest::Snapshot::default(), &snapshot));
     Ok(store)

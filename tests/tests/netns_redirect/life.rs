@@ -225,6 +225,25 @@ fn detaching_leaves_nothing() {
 }
 
 #[test]
+fn what_a_dead_agent_left_can_be_detached_without_one() {
+    let Some(mut h) = start("detach-dead", |_| {}) else {
+        return;
+    };
+    h.publish(1, &[rule("127.0.0.1", Action::Deny(113), 1)]);
+    let error = redirect::detach(&h.config.pin_dir).unwrap_err();
+    assert!(
+        matches!(error, Error::InUse { .. }),
+        "not while the agent lives: {error:?}"
+    );
+    assert_eq!(attached(&h.cgroup).unwrap(), ONE);
+    h.redirect = None;
+    assert!(redirect::detach(&h.config.pin_dir).unwrap());
+    assert_eq!(attached(&h.cgroup).unwrap(), NONE);
+    assert!(!h.config.pin_dir.exists());
+    assert!(!redirect::detach(&h.config.pin_dir).unwrap(), "there is nothing left");
+}
+
+#[test]
 fn what_is_no_cgroup_is_refused_with_where_cgroups_are() {
     let Some(h) = start("no-cgroup", |_| {}) else { return };
     let mut config = h.config.clone();
@@ -250,7 +269,7 @@ fn what_is_no_cgroup_is_refused_with_where_cgroups_are() {
         "{error:?}"
     );
     config.cgroup = h.config.cgroup.clone();
-    config.pin_dir = "/tmp/wayswitch-no-bpffs".into();
+    config.pin_dir = std::env::temp_dir().join("wayswitch-no-bpffs");
     let error = Redirect::open(&config).unwrap_err();
     assert!(error.to_string().contains("is not on a BPF filesystem"), "{error}");
     assert!(!config.pin_dir.exists());

@@ -117,12 +117,12 @@ fn a_table_decides_once_it_is_committed_and_its_records_name_their_rows() {
     let (client, _) = h.arrive(service, &one);
     let old = record_of(&records, &client);
     assert_eq!((old.rules, old.revision, old.action), (1, 7, Decided::Redirect));
-    assert_eq!(sink.row(old.rule_id), Some(&key(RowKind::Service, "service")));
+    assert_eq!(sink.row(&old), Some(&key(RowKind::Service, "service")));
     let (client, result) = h.connect(pod);
     assert_eq!(errno(result), Some(111));
     let denied = record_of(&records, &client);
     assert_eq!(
-        (denied.revision, sink.row(denied.rule_id)),
+        (denied.revision, sink.row(&denied)),
         (8, Some(&key(RowKind::Pod, "pod")))
     );
 
@@ -139,8 +139,8 @@ fn a_table_decides_once_it_is_committed_and_its_records_name_their_rows() {
     let new = record_of(&records, &client);
     assert_eq!(new.rules, 2);
     assert_eq!(
-        sink.row(new.rule_id),
-        sink.row(old.rule_id),
+        sink.row(&new),
+        sink.row(&old),
         "a record of the table before still names its row"
     );
     assert_ne!(new.rule_id, old.rule_id);
@@ -196,7 +196,7 @@ fn changes_of_rows_move_their_keys_alone() {
     let (client, result) = h.connect(service);
     assert_eq!(errno(result), Some(111));
     assert_eq!(
-        sink.row(record_of(&records, &client).rule_id),
+        sink.row(&record_of(&records, &client)),
         Some(&key(RowKind::Pod, "late"))
     );
 

@@ -12,6 +12,8 @@ const GONE_ROWS_MIN: usize = 4096;
 /// The claims of one table.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
+    /// The rules of the table.
+    rules: u64,
     /// The number of the first row.
     base: u32,
     /// Rows by number, from `base` on.
@@ -24,6 +26,7 @@ impl Claims {
     /// The claims of a whole table, with numbers from `base` on.
     pub(super) fn of(table: &Table, base: u32) -> Self {
         let mut claims = Self {
+            rules: table.rules,
             base,
             ..Self::default()
         };
@@ -37,6 +40,11 @@ impl Claims {
     /// A number no row of this table has.
     pub(super) fn next_id(&self) -> u32 {
         self.base.wrapping_add(self.rows.len() as u32)
+    }
+
+    /// The rules of the table.
+    pub(super) fn rules(&self) -> u64 {
+        self.rules
     }
 
     /// The row with this number.

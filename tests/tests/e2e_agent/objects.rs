@@ -1,0 +1,125 @@
+//! Objects that change while rules stay: only the rows concerned move, and a broken file takes nothing away.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use tests::demo::patience::wait_for;
+
+use crate::node::{ISTIO, Node, PATIENCE};
+
+/// Waits until the mesh has another revision than in this answer of `/rules`.
+fn wait_revision(node: &mut Node, before: &Value) -> Result<Value> {
+    wait_for("a revision", PATIENCE, || {
+        let now = node.rules()?;
+        Ok((now["revision"] != before["revision"]).then_some(now))
+    })
+}
+
+/// Rows that differ in anything, their revision included; with a row that went or came.
+fn moved(before: &[(String, Value)], after: &[(String, Value)]) -> Vec<String> {
+    let mut moved: Vec<String> = before
+        .iter()
+        .filter(|row| !after.contains(row))
+        .chain(after.iter().filter(|row| !before.contains(row)))
+        .map(|(name, _)| name.clone())
+        .collect();
+    moved.sort();
+    moved.dedup();
+    moved
+}
+
+#[test]
+fn a_changed_label_moves_exactly_its_row() -> Result<()> {
+    let mut node = Node::start(ISTIO)?;
+    let (before, decisions) = (node.rules()?, node.decisions()?);
+    let file = node.folder().join("manifests/31-details.yaml");
+    let text = fs::read_to_string(&file)?;
+    assert!(text.contains("istio.io/use-waypoint: none"));
+    fs::write(&file, text.replace("istio.io/use-waypoint: none", "istio.io/use-waypoint: waypoint"))?;
+    let after = wait_revision(&mut node, &before)?;
+    assert_eq!((&after["rules"], &after["history"]["swaps_total"]), (&json!(1), &json!(1)), "rules did not change");
+    let now = node.decisions()?;
+    assert_eq!(moved(&decisions, &now), ["Service bookinfo/details"]);
+    let (_, details) = now.iter().find(|(row, _)| row == "Service bookinfo/details").context("no details")?;
+    assert_eq!((&details["waypoint"]["name"], &details["revision"]), (&json!("waypoint"), &after["revision"]));
+    Ok(())
+}
+
+#[test]
+fn a_label_of_a_namespace_moves_the_rows_that_follow_it() -> Result<()> {
+    let mut node = Node::start(ISTIO)?;
+    let (before, decisions) = (node.rules()?, node.decisions()?);
+    let file = node.folder().join("manifests/00-namespaces.yaml");
+    let text = fs::read_to_string(&file)?;
+    let opted_out = text.replace("istio.io/use-waypoint: shared-waypoint", "istio.io/use-waypoint: none");
+    assert_ne!(text, opted_out);
+    fs::write(&file, opted_out)?;
+    wait_revision(&mut node, &before)?;
+    assert_eq!(moved(&decisions, &node.decisions()?), ["Pod storefront/catalog-v1", "Service storefront/catalog"]);
+    Ok(())
+}
+
+#[test]
+fn objects_that_are_gone_have_no_rows() -> Result<()> {
+    let mut node = Node::start(ISTIO)?;
+    let (before, decisions) = (node.rules()?, node.decisions()?);
+    fs::remove_file(node.folder().join("manifests/40-storefront.yaml"))?;
+    wait_revision(&mut node, &before)?;
+    let now = node.decisions()?;
+    assert_eq!(moved(&decisions, &now), ["Pod storefront/catalog-v1", "Service storefront/catalog"]);
+    assert_eq!(now.len() + 2, decisions.len());
+    Ok(())
+}
+
+#[test]
+fn a_broken_file_keeps_its_old_objects_and_is_told() -> Result<()> {
+    let mut node = Node::start(ISTIO)?;
+    let decisions = node.decisions()?;
+    let file = node.folder().join("manifests/32-reviews.yaml");
+    let good = fs::read_to_string(&file)?;
+    fs::write(&file, good.replace("kind: Service\n", "kind: [Service\n"))?;
+    let problems = wait_for("a problem", PATIENCE, || {
+        let ready = node.admin().value("/readyz")?;
+        let problems = ready["manifestProblems"].as_array().cloned().unwrap_or_default();
+        Ok((!problems.is_empty()).then_some(problems))
+    })?;
+    let problem = problems.first().and_then(Value::as_str).context("no text")?;
+    assert!(problem.contains("32-reviews.yaml:") && problem.contains("not valid YAML"), "{problem}");
+    assert_eq!(node.decisions()?, decisions, "nothing is taken away");
+    assert!(node.agent.log()?.contains(problem), "not in the log: {problem}");
+
+    // What is good beside it is still followed.
+    let before = node.rules()?;
+    fs::remove_file(node.folder().join("manifests/40-storefront.yaml"))?;
+    wait_revision(&mut node, &before)?;
+    assert_eq!(node.decisions()?.len() + 2, decisions.len());
+
+    fs::write(&file, good)?;
+    wait_for("the problem to go", PATIENCE, || {
+        Ok((node.admin().value("/readyz")?["manifestProblems"] == json!([])).then_some(()))
+    })
+}
+
+#[test]
+fn operators_can_ask_for_one_row_and_why() -> Result<()> {
+    let node = Node::start(ISTIO)?;
+    let one = node.admin().value("/decisions?kind=service&namespace=bookinfo&name=ratings")?;
+    assert_eq!((one["decisions"].as_array().map(Vec::len), &one["more"]), (Some(1), &json!(0)));
+    let why = node.admin().value("/explain?kind=service&namespace=bookinfo&name=ratings")?;
+    assert_eq!((&why["component"], &why["decision"]), (&json!("istio.wasm"), &one["decisions"][0]));
+    let decisive = why["findings"].as_array().context("no findings")?.iter().find(|it| it["decisive"] == true);
+    assert_eq!(decisive.context("nothing was decisive")?["key"], "istio.io/use-waypoint");
+
+    let rows = [
+        ("/explain?kind=service&namespace=bookinfo&name=nobody", 404, "Service bookinfo/nobody has no decision"),
+        ("/explain?kind=service&namespace=bookinfo", 400, "kind, namespace and name are needed"),
+        ("/decisions?kind=gateway", 400, "unknown kind \"gateway\""),
+    ];
+    for (path, status, text) in rows {
+        let answer = node.admin().get(path)?;
+        assert_eq!(answer.status, status, "{path}");
+        assert!(answer.json()?["error"].as_str().context("no error")?.contains(text), "{path}: {}", answer.text);
+    }
+    Ok(())
+}
