@@ -16,7 +16,6 @@ use anyhow::{Context as _, Result};
 use model::sink::Sink;
 use model::table::RowKey;
 use model::{Decider, Resolver, Table};
-use serde_json::Value;
 use tests::candidate::{artifact, terms};
 use tests::demo::agent::Agent;
 use tests::demo::config_map::ConfigMap;

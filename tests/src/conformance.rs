@@ -99,7 +99,8 @@ pub struct Compared {
 
 /// The decisions that `wanted` is about: those equal in all parts of the identity that it names.
 fn about<'a>(decisions: &'a [Value], wanted: &Value) -> Vec<&'a Value> {
-    let is_it = |found: &&Value| IDENTITY.iter().all(|key| wanted.get(key).is_none_or(|part| found.get(key) == Some(part)));
+    let is_it =
+        |found: &&Value| IDENTITY.iter().all(|key| wanted.get(key).is_none_or(|part| found.get(key) == Some(part)));
     decisions.iter().filter(is_it).collect()
 }
 
@@ -143,7 +144,10 @@ fn form(decision: &Value) -> Option<String> {
     let weighted = at("weighted").as_array();
     let rules = [
         (service == at("host").is_string(), "services have a host, and only they"),
-        ((at("kind") == "ServiceEntryEndpoint") == at("address").is_string(), "endpoints have an address, and only they"),
+        (
+            (at("kind") == "ServiceEntryEndpoint") == at("address").is_string(),
+            "endpoints have an address, and only they",
+        ),
         (service == at("ingressUseWaypoint").is_boolean(), "services have an ingress flag, and only they"),
         (weighted.is_some(), "weighted is no list"),
         (bound == (at("reason") == "WaypointAccepted"), "reason and waypoint contradict each other"),

@@ -24,12 +24,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use client::Errand;
+use client::Rounds;
 use observation::Outcome;
 use options::Options;
 use patience::Patience;
@@ -84,9 +85,7 @@ fn outside(arguments: &[OsString]) -> Result<bool> {
 }
 
 fn inside(arguments: &[OsString]) -> Result<bool> {
-    let (outside, arguments) = arguments
-        .split_first()
-        .context("started in a way that is not for users")?;
+    let (outside, arguments) = arguments.split_first().context("started in a way that is not for users")?;
     network::set_up(Some(outside))?;
     let options = Options::parse(arguments)?.context("no options")?;
     run(&options, true)
@@ -119,33 +118,20 @@ fn run(options: &Options, with_kernel: bool) -> Result<bool> {
         println!("FAILED: {what}");
     }
     let passed = checks.iter().all(|(_, passed)| *passed);
-    let verdict = if passed {
-        "every check passed"
-    } else {
-        "the demo FAILED"
-    };
-    println!(
-        "{verdict} ({} checks, {:.0} s)",
-        checks.len(),
-        start.elapsed().as_secs_f64()
-    );
+    let verdict = if passed { "every check passed" } else { "the demo FAILED" };
+    println!("{verdict} ({} checks, {:.0} s)", checks.len(), start.elapsed().as_secs_f64());
     Ok(passed)
 }
 
 /// What was checked, and whether it held.
 type Checks = Vec<(String, bool)>;
 
-fn play(options: &Options, folder: &std::path::Path, with_kernel: bool) -> Result<(Report, Checks)> {
+fn play(options: &Options, folder: &Path, with_kernel: bool) -> Result<(Report, Checks)> {
     let sets = rule_sets()?;
-    let set = |number: u64| {
-        usize::try_from(number)
-            .ok()
-            .and_then(|number| sets.iter().cycle().nth(number))
-    };
     let mut checks = Checks::new();
 
     println!("1. The agent starts: Istio's Bookinfo as manifests, rules in a folder like a mounted ConfigMap.");
-    let mut scene = Scene::set(folder, set(0).context("no rules")?, with_kernel)?;
+    let mut scene = Scene::set(folder, rule_set(&sets, 0)?, with_kernel)?;
     introduce(&scene, folder);
 
     println!("\n2. Clients connect to {} destinations.", scene.destinations.len());
@@ -157,42 +143,9 @@ fn play(options: &Options, folder: &std::path::Path, with_kernel: bool) -> Resul
         }
     };
 
-    println!(
-        "\n3. The ConfigMap is replaced {} times{}.",
-        options.swaps,
-        if with_kernel {
-            ", while 4 client threads connect"
-        } else {
-            ""
-        }
-    );
-    let mut traffic = start_traffic(
-        &scene,
-        &Errand {
-            threads: CLIENT_THREADS,
-            rounds: 0,
-        },
-    )?;
-    for number in 1..=options.swaps {
-        if let Some(traffic) = &mut traffic {
-            // Swaps are spread over the connections.
-            traffic.wait_made(options.connections * (number - 1) / options.swaps, TRAFFIC_PATIENCE)?;
-        }
-        let rules = scene.swap(set(number).context("no rules")?)?;
-        let made = match &mut traffic {
-            Some(traffic) => {
-                traffic.wait_rules(rules, TRAFFIC_PATIENCE)?;
-                format!(", {} connections", traffic.made())
-            }
-            None => String::new(),
-        };
-        if number % PROGRESS_EVERY == 0 || number == options.swaps {
-            println!("   {number} of {} swaps: rules {rules} in force{made}", options.swaps);
-        }
-    }
-    if let Some(traffic) = &mut traffic {
-        traffic.wait_made(options.connections, TRAFFIC_PATIENCE)?;
-    }
+    println!("\n3. The ConfigMap is replaced {} times.", options.swaps);
+    let mut traffic = start_traffic(&scene, CLIENT_THREADS, Rounds::UntilStopped)?;
+    swap_all(&mut scene, traffic.as_mut(), options, &sets)?;
 
     println!("\n4. Broken components are put in the same way.");
     let refused = break_in(&mut scene, traffic.as_mut(), &mut checks)?;
@@ -207,12 +160,8 @@ fn play(options: &Options, folder: &std::path::Path, with_kernel: bool) -> Resul
     for (name, _) in &scene.waypoints {
         verdict.by_waypoint.entry(name.to_string()).or_default();
     }
-    let report = Report {
-        swaps: scene.swaps()?,
-        refused,
-        verdict,
-        kernel: with_kernel,
-    };
+    let swaps = scene.swaps()?;
+    let report = Report { swaps, refused, verdict, kernel: with_kernel };
     show(&scene, &report);
     check(options, &report, &mut checks);
     if let Some(kernel) = scene.stop_agent()? {
@@ -225,21 +174,20 @@ fn play(options: &Options, folder: &std::path::Path, with_kernel: bool) -> Resul
 /// The rules that take turns.
 fn rule_sets() -> Result<Vec<RuleSet>> {
     let rules = |name: &str, settings| -> Result<RuleSet> {
-        Ok(RuleSet {
-            file: format!("{name}.wasm"),
-            bytes: artifact(name)?,
-            settings,
-        })
+        Ok(RuleSet { file: format!("{name}.wasm"), bytes: artifact(name)?, settings })
     };
-    let (direct, blocked) = (
-        rules("istio", "{unbound: direct}")?,
-        rules("istio", "{unbound: blocked}")?,
-    );
+    let (direct, blocked) = (rules("istio", "{unbound: direct}")?, rules("istio", "{unbound: blocked}")?);
     let other = rules("service-account", "")?;
     Ok(vec![direct, other.clone(), blocked, other])
 }
 
-fn introduce(scene: &Scene, folder: &std::path::Path) {
+/// The rules of a swap; 0 is the start.
+fn rule_set(sets: &[RuleSet], number: u64) -> Result<&RuleSet> {
+    let at = usize::try_from(number)?.checked_rem(sets.len()).context("no rules")?;
+    sets.get(at).context("no rules")
+}
+
+fn introduce(scene: &Scene, folder: &Path) {
     match &scene.kernel {
         Some(kernel) => {
             println!(
@@ -259,22 +207,17 @@ fn introduce(scene: &Scene, folder: &std::path::Path) {
         }
     }
     let rules = scene.labels.first().map_or("", |(_, label)| label);
-    println!(
-        "   Folder: {} (rules/..data is the ConfigMap). Rules 1 in force: {rules}.",
-        folder.display()
-    );
+    println!("   Folder: {} (rules/..data is the ConfigMap). Rules 1 in force: {rules}.", folder.display());
 }
 
 /// Chapter 2.
 fn connect_once(scene: &Scene, checks: &mut Checks) -> Result<Tally> {
-    let traffic = start_traffic(scene, &Errand { threads: 1, rounds: 1 })?.context("no kernel")?;
+    let traffic = start_traffic(scene, 1, Rounds::One)?.context("no kernel")?;
     let tally = traffic.finish()?;
     report::destinations(&tally, &scene.destinations);
     let tried = tally.values().sum::<u64>() == scene.destinations.len() as u64;
     checks.push((format!("{} destinations were tried", scene.destinations.len()), tried));
-    let refused = tally
-        .keys()
-        .any(|observation| matches!(observation.outcome, Outcome::Denied(_)));
+    let refused = tally.keys().any(|observation| matches!(observation.outcome, Outcome::Denied(_)));
     checks.push(("one destination is refused".to_owned(), refused));
     let untouched = |outcome: &Outcome| matches!(outcome, Outcome::Arrived(greeting) if greeting.name == ITSELF);
     let passed = tally.keys().any(|observation| untouched(&observation.outcome));
@@ -283,11 +226,36 @@ fn connect_once(scene: &Scene, checks: &mut Checks) -> Result<Tally> {
 }
 
 /// None without a kernel.
-fn start_traffic(scene: &Scene, errand: &Errand) -> Result<Option<Traffic>> {
+fn start_traffic(scene: &Scene, threads: usize, rounds: Rounds) -> Result<Option<Traffic>> {
     let Some(kernel) = &scene.kernel else { return Ok(None) };
     let destinations: Vec<SocketAddr> = scene.destinations.iter().map(|destination| destination.dial).collect();
-    let arguments = errand.arguments(&kernel.places.cgroup, &kernel.places.pins, &destinations);
+    let arguments = client::arguments(&kernel.places, threads, rounds, &destinations);
     Traffic::start(CLIENT, &arguments).map(Some)
+}
+
+/// Chapter 3. Swaps are spread over the connections, and the next one waits until connections were seen under the last.
+fn swap_all(scene: &mut Scene, mut traffic: Option<&mut Traffic>, options: &Options, sets: &[RuleSet]) -> Result<()> {
+    if traffic.is_some() {
+        println!("   Meanwhile {CLIENT_THREADS} client threads connect to the same destinations, as fast as they can.");
+    }
+    for number in 1..=options.swaps {
+        if let Some(traffic) = &mut traffic {
+            traffic.wait_made(options.connections * (number - 1) / options.swaps, TRAFFIC_PATIENCE)?;
+        }
+        let rules = scene.swap(rule_set(sets, number)?)?;
+        let mut made = String::new();
+        if let Some(traffic) = &mut traffic {
+            traffic.wait_rules(rules, TRAFFIC_PATIENCE)?;
+            made = format!(", {} connections", traffic.made());
+        }
+        if number % PROGRESS_EVERY == 0 || number == options.swaps {
+            println!("   {number} of {} swaps: rules {rules} in force{made}", options.swaps);
+        }
+    }
+    match traffic {
+        Some(traffic) => traffic.wait_made(options.connections, TRAFFIC_PATIENCE),
+        None => Ok(()),
+    }
 }
 
 /// Chapter 4.
@@ -303,11 +271,7 @@ fn break_in(scene: &mut Scene, mut traffic: Option<&mut Traffic>, checks: &mut C
     let mut all = Vec::new();
     for (file, bytes) in broken {
         let active = scene.active_rules()?;
-        let refused = scene.swap_refused(&RuleSet {
-            file: file.to_owned(),
-            bytes,
-            settings: "",
-        })?;
+        let refused = scene.swap_refused(&RuleSet { file: file.to_owned(), bytes, settings: "" })?;
         report::refusal(&refused);
         if let Some(traffic) = &mut traffic {
             traffic.wait_made(traffic.made() + CONNECTIONS_AFTER_REFUSAL, TRAFFIC_PATIENCE)?;
@@ -321,12 +285,7 @@ fn break_in(scene: &mut Scene, mut traffic: Option<&mut Traffic>, checks: &mut C
 
 /// Chapter 5.
 fn show(scene: &Scene, report: &Report) {
-    let label = |at: usize| {
-        scene
-            .labels
-            .get(at)
-            .map(|(rules, label)| (*rules, format!("{rules}, {label}")))
-    };
+    let label = |at: usize| scene.labels.get(at).map(|(rules, label)| (*rules, format!("{rules}, {label}")));
     // The third set differs from the first in a setting only.
     for at in [1, 2] {
         let (Some((before, before_label)), Some((after, after_label))) = (label(0), label(at)) else {
@@ -337,11 +296,7 @@ fn show(scene: &Scene, report: &Report) {
         };
         report::decisions((&before_label, one), (&after_label, other));
     }
-    report::swaps(
-        &report.swaps,
-        &scene.labels,
-        report.kernel.then_some(&report.verdict.by_rules),
-    );
+    report::swaps(&report.swaps, &scene.labels, report.kernel.then_some(&report.verdict.by_rules));
     if report.kernel {
         report::connections(&report.verdict);
     }
@@ -350,27 +305,15 @@ fn show(scene: &Scene, report: &Report) {
 fn check(options: &Options, report: &Report, checks: &mut Checks) {
     let mut add = |what: &str, holds: bool| checks.push((what.to_owned(), holds));
     let rules: Vec<u64> = report.swaps.iter().map(|swap| swap.rules).collect();
-    add(
-        "every swap has its number",
-        rules == (1..=options.swaps + 1).collect::<Vec<_>>(),
-    );
-    add(
-        "every swap changed decisions",
-        report.swaps.iter().all(|swap| swap.changed > 0),
-    );
+    add("every swap has its number", rules == (1..=options.swaps + 1).collect::<Vec<_>>());
+    add("every swap changed decisions", report.swaps.iter().all(|swap| swap.changed > 0));
     if report.kernel {
         let seen = &report.verdict;
         add("no connection failed that should not", seen.failed == 0);
         add("no connection was decided by a mix of rules", seen.mixed == 0);
         add("enough connections were made", seen.made >= options.connections);
-        add(
-            "there were connections under all rules",
-            seen.by_rules.keys().eq(rules.iter()),
-        );
-        add(
-            "every waypoint got connections",
-            seen.by_waypoint.values().all(|count| *count > 0),
-        );
+        add("there were connections under all rules", seen.by_rules.keys().eq(rules.iter()));
+        add("every waypoint got connections", seen.by_waypoint.values().all(|count| *count > 0));
     }
 }
 
@@ -380,13 +323,7 @@ fn check_arrivals(report: &Report, arrivals: &BTreeMap<String, Arrivals>, checks
         let arrivals = arrivals.get(name);
         let count: u64 = arrivals.into_iter().flat_map(BTreeMap::values).sum();
         let knows_all = arrivals.is_none_or(|arrivals| !arrivals.contains_key(&None));
-        checks.push((
-            format!("{name} was told the destination of every connection"),
-            knows_all,
-        ));
-        checks.push((
-            format!("{name} got as many connections as clients made"),
-            count == *expected,
-        ));
+        checks.push((format!("{name} was told the destination of every connection"), knows_all));
+        checks.push((format!("{name} got as many connections as clients made"), count == *expected));
     }
 }

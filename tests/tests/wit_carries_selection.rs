@@ -26,9 +26,8 @@ const DECISIONS: usize = 124;
 
 /// The cases whose decision needs the canary (R60-R68), which the default component does not have yet: of these it has to
 /// find the primary waypoint, and all of the answer comes from the sketch.
-const CANARY: [&str; 16] = [
-    "L04", "L06", "L08", "M02", "M03", "M04", "M07", "M08", "M09", "N01", "N02", "N03", "N08a", "N09", "N12a", "N12b",
-];
+const CANARY: [&str; 16] =
+    ["L04", "L06", "L08", "M02", "M03", "M04", "M07", "M08", "M09", "N01", "N02", "N03", "N08a", "N09", "N12a", "N12b"];
 
 /// What the canary adds to a decision.
 const OF_THE_CANARY: [&str; 2] = ["weighted", "canaryReason"];
@@ -96,9 +95,9 @@ fn the_default_component_decides_subjects_of_all_kinds() -> Result<()> {
     for case in &cases {
         let asked = ask(case, component.description()).with_context(|| case.id.clone())?;
         let batch = Batch::new("", &node, &asked.inputs);
-        let decisions = batch.accept(component.answers(&batch)?.0, &network).map_err(|(row, why)| {
-            anyhow::anyhow!("{}: row {row:?}: {why}", case.id)
-        })?;
+        let decisions = batch
+            .accept(component.answers(&batch)?.0, &network)
+            .map_err(|(row, why)| anyhow::anyhow!("{}: row {row:?}: {why}", case.id))?;
         let left_out: &[&str] = if needs_canary(case) { &OF_THE_CANARY } else { &[] };
         count += decisions.len();
         failures.extend(asked.failures(decisions, left_out)?);
@@ -202,7 +201,9 @@ fn with_canary(batch: &sdk::Batch, row: &sdk::Row<'_>, mut decision: sdk::Decisi
     let weight = weight.or_else(|| inherit(namespace.annotation(CANARY_WEIGHT))).unwrap_or_else(|| "0".to_owned());
     let canary = batch.candidate(subject, place, &name);
     match (canary, weight.parse::<u32>().ok().filter(|weight| *weight <= 100)) {
-        (Some((index, _)), _) if index == primary.gateway => decision.second_reason = Some("CanarySameAsPrimary".into()),
+        (Some((index, _)), _) if index == primary.gateway => {
+            decision.second_reason = Some("CanarySameAsPrimary".into())
+        }
         (_, None) => decision.second_reason = Some("CanaryInvalidWeight".into()),
         (Some((index, gateway)), Some(weight)) if !gateway.addresses.is_empty() => {
             primary.weight = 100 - weight;

@@ -110,14 +110,17 @@ async fn readyz(State(admin): State<Admin>) -> Response {
 }
 
 async fn rules(State(admin): State<Admin>) -> Json<Value> {
+    // The active rules are stored last in a swap, so they are read first: table and history are theirs, or newer.
+    let active = admin.published.active.load_full();
     let table = admin.published.table.load_full();
     let history = admin.published.history.load_full();
-    let active = admin.published.active.load_full().map(|active| {
+    let rules = active.as_ref().map_or(0, |active| active.rules);
+    let active = active.map(|active| {
         json!({ "component": active.named, "facts": active.component.facts(),
             "description": **active.component.description(), "settings": &*active.terms.settings })
     });
     let degraded = table.iter().filter(|(_, row)| row.degraded.is_some()).count();
-    Json(json!({ "rules": table.rules, "revision": table.revision, "decisions": table.len(), "degraded": degraded,
+    Json(json!({ "rules": rules, "revision": table.revision, "decisions": table.len(), "degraded": degraded,
         "active": active, "history": *history }))
 }
 

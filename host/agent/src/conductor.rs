@@ -182,10 +182,11 @@ impl Conductor {
             decisions = report.decisions, distinct = report.distinct, changed = report.changed, swap_ms, "new rules"
         );
         let active = Active { rules: self.rules, component, terms, named };
-        self.published.active.store(Some(Arc::new(active.clone())));
-        self.before = self.ruling.replace(Ruling { active, decider }).map(|ruling| ruling.active);
         self.published.behind.store(Arc::default());
         self.published.swapped(report.clone());
+        // Last: whoever sees these rules as the active ones finds their table and their swap as well.
+        self.published.active.store(Some(Arc::new(active.clone())));
+        self.before = self.ruling.replace(Ruling { active, decider }).map(|ruling| ruling.active);
         Ok(report)
     }
 

@@ -137,6 +137,8 @@ impl Sink for TableSink {
     }
 
     fn prepare(&mut self, next: &Table) -> Result<(), SinkError> {
+        // Freed now, and not between the commits of two sinks.
+        self.retired = None;
         self.prepared = Some(next.clone());
         Ok(())
     }

@@ -60,7 +60,8 @@ pub(crate) fn call<T>(
     let fuel = limits.fuel(rows);
     let ticks = u64::try_from(limits.call_time_max.as_millis()).unwrap_or(u64::MAX) / EPOCH_MS + 1;
     store.set_epoch_deadline(ticks);
-    let result = store.set_fuel(fuel).and_then(|()| pre.instantiate(&mut store)).and_then(|instance| ask(&instance, &mut store));
+    let result =
+        store.set_fuel(fuel).and_then(|()| pre.instantiate(&mut store)).and_then(|instance| ask(&instance, &mut store));
     match result {
         Ok(value) => Ok(Called { value, fuel: fuel.saturating_sub(store.get_fuel().unwrap_or(0)) }),
         Err(error) => Err(failure(&mut store, &error, fuel)),

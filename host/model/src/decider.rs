@@ -179,14 +179,15 @@ impl Decider {
         rows: impl Iterator<Item = (&'p RowKey, &'p Projected)>,
     ) -> (Vec<Shared<Input>>, Vec<RowKey>) {
         let mut seen = HashSet::new();
-        let (mut inputs, mut keys) = (Vec::new(), Vec::new());
+        let mut unknown = Vec::new();
         for (key, Projected { input, .. }) in rows {
             if !self.known.contains_key(input) && seen.insert(input) {
-                inputs.push(input.clone());
-                keys.push(key.clone());
+                unknown.push((input.clone(), key.clone()));
             }
         }
-        (inputs, keys)
+        // Rows of one namespace share it and most of their Gateways: in one batch these are passed once.
+        unknown.sort_by(|(a, _), (b, _)| a.namespace.name.cmp(&b.namespace.name));
+        unknown.into_iter().unzip()
     }
 
     /// Asks one batch and keeps the decisions, with the floor applied.

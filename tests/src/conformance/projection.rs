@@ -137,7 +137,13 @@ impl Snapshot {
     }
 
     /// The Gateways that the references name, at both levels, and those within reach.
-    fn candidates(&self, description: &Description, namespace: &str, own: &Labels, inherited: &Labels) -> Vec<GatewayKey> {
+    fn candidates(
+        &self,
+        description: &Description,
+        namespace: &str,
+        own: &Labels,
+        inherited: &Labels,
+    ) -> Vec<GatewayKey> {
         use model::description::Reach;
         let mut named = BTreeSet::new();
         for reference in &description.references {

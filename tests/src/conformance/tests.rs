@@ -38,7 +38,10 @@ fn an_equal_decision_and_unlisted_keys_are_fine() {
 fn every_difference_is_found_and_named() {
     let name = "Service ns cart cart.ns.svc.cluster.local";
     let rows = [
-        (with("/waypoint/address", json!("10.0.0.2")), ".waypoint.address: \"10.0.0.2\" is expected, \"10.0.0.1\" was found"),
+        (
+            with("/waypoint/address", json!("10.0.0.2")),
+            ".waypoint.address: \"10.0.0.2\" is expected, \"10.0.0.1\" was found",
+        ),
         (with("/waypoint", Value::Null), ".waypoint: null is expected, {\"address\""),
         (with("/weighted", json!([{}])), ".weighted: [{}] is expected, [] was found"),
         (with("/ingressUseWaypoint", json!(true)), ".ingressUseWaypoint: true is expected, false was found"),

@@ -41,9 +41,7 @@ impl Answer {
 impl Admin {
     /// For an agent with `--admin unix:SOCKET`.
     pub fn new(socket: &Path) -> Self {
-        Self {
-            socket: socket.to_owned(),
-        }
+        Self { socket: socket.to_owned() }
     }
 
     /// The socket.
@@ -73,18 +71,12 @@ impl Admin {
     /// As [`Admin::get`], or any other status than 200.
     pub fn value(&self, path: &str) -> Result<Value> {
         let answer = self.get(path)?;
-        ensure!(
-            answer.status == 200,
-            "the agent answers {path} with {}: {}",
-            answer.status,
-            answer.text.trim()
-        );
+        ensure!(answer.status == 200, "the agent answers {path} with {}: {}", answer.status, answer.text.trim());
         answer.json()
     }
 
     fn ask(&self, method: &str, path: &str) -> Result<Answer> {
-        self.exchange(method, path)
-            .with_context(|| format!("{method} {path} at {}", self.socket.display()))
+        self.exchange(method, path).with_context(|| format!("{method} {path} at {}", self.socket.display()))
     }
 
     fn exchange(&self, method: &str, path: &str) -> Result<Answer> {
@@ -95,23 +87,10 @@ impl Admin {
             format!("{method} {path} HTTP/1.1\r\nHost: agent\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         stream.write_all(question.as_bytes())?;
         let mut text = String::new();
-        stream
-            .take(ANSWER_BYTES_MAX)
-            .read_to_string(&mut text)
-            .context("the answer does not end")?;
+        stream.take(ANSWER_BYTES_MAX).read_to_string(&mut text).context("the answer does not end")?;
         let (head, body) = text.split_once("\r\n\r\n").context("the answer is not HTTP")?;
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok())
-            .context("no status")?;
-        ensure!(
-            !head.to_ascii_lowercase().contains("transfer-encoding"),
-            "the answer comes in chunks"
-        );
-        Ok(Answer {
-            status,
-            text: body.to_owned(),
-        })
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
+        ensure!(!head.to_ascii_lowercase().contains("transfer-encoding"), "the answer comes in chunks");
+        Ok(Answer { status, text: body.to_owned() })
     }
 }

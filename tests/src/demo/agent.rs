@@ -29,17 +29,35 @@ pub struct Agent {
 /// The program that cargo left beside the program that runs now, or one folder above for a test.
 ///
 /// # Errors
-/// When it is not built.
+/// When it is not built, or was built before its sources changed: cargo builds tests without it.
 pub fn program() -> Result<PathBuf> {
     let own = std::env::current_exe().context("this program has no path")?;
     let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("wayswitch"));
     let found = beside.into_iter().find(|path| path.is_file());
-    found.with_context(|| {
-        format!(
-            "the agent is not built: no `wayswitch` near {}; run `cargo xtask build`",
-            own.display()
-        )
-    })
+    let found = found.with_context(|| format!("no `wayswitch` near {}: run `cargo xtask build`", own.display()))?;
+    match newer_source(&found)? {
+        None => Ok(found),
+        Some(source) => bail!("{} is older than {source}: run `cargo xtask build`", found.display()),
+    }
+}
+
+/// A source of the program that is newer than it. Cargo lists them in the file beside it: `PROGRAM: SOURCE SOURCE ...`.
+fn newer_source(program: &Path) -> Result<Option<String>> {
+    let list = program.with_extension("d");
+    let text = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
+    let built = fs::metadata(program)?.modified()?;
+    let sources = text.split_once(": ").map_or("", |(_, sources)| sources);
+    // A space within a name is escaped.
+    let sources = sources.trim().replace("\\ ", "\0");
+    for source in sources.split(' ').map(|source| source.replace('\0', " ")) {
+        let changed = fs::metadata(&source).and_then(|source| source.modified());
+        // A source that is gone is one that changed.
+        if changed.is_ok_and(|changed| changed <= built) {
+            continue;
+        }
+        return Ok(Some(source));
+    }
+    Ok(None)
 }
 
 /// A command of the program, free of settings that the user's environment has for it.
@@ -70,17 +88,9 @@ impl Agent {
         let mut command = command()?;
         command.arg("agent").arg("--admin").arg(admin).args(flags);
         // In a group of its own, so that an interrupt reaches whoever started it first, and it is stopped in order.
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(output)
-            .process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).process_group(0);
         let child = command.spawn().context("the agent cannot be started")?;
-        Ok(Self {
-            child,
-            admin: Admin::new(&socket),
-            log,
-        })
+        Ok(Self { child, admin: Admin::new(&socket), log })
     }
 
     /// Where to ask it.
@@ -154,9 +164,7 @@ impl Agent {
     fn last_words(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        let shown = lines
-            .get(lines.len().saturating_sub(LOG_LINES_SHOWN)..)
-            .unwrap_or_default();
+        let shown = lines.get(lines.len().saturating_sub(LOG_LINES_SHOWN)..).unwrap_or_default();
         format!("it last said:\n{}", shown.join("\n"))
     }
 }
@@ -166,9 +174,7 @@ impl Drop for Agent {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
-        let stopped = self
-            .signal(Signal::TERM)
-            .and_then(|()| self.wait(Patience::to_the_end(STOP_TIME_MAX)));
+        let stopped = self.signal(Signal::TERM).and_then(|()| self.wait(Patience::to_the_end(STOP_TIME_MAX)));
         if stopped.is_err() {
             // It is dead or dying; nothing more can be done about it here.
             let _dead = self.child.kill();

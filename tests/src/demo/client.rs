@@ -21,6 +21,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::observation::{Greeting, Noted, Observation, Outcome};
+use super::places::KernelPlaces;
 
 /// A connection on one machine takes far less; longer is a failure.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(5);
@@ -28,26 +29,33 @@ const GREETING_BYTES_MAX: u64 = 4096;
 /// Observations that wait for being written.
 const OBSERVATIONS_MAX: usize = 256;
 
-/// What the process is told.
-pub(super) struct Errand {
-    /// Threads that connect.
-    pub(super) threads: usize,
-    /// Times that all destinations are dialled by each thread; 0 is until told to stop.
-    pub(super) rounds: u64,
+/// How often each thread dials all destinations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rounds {
+    /// Once.
+    One,
+    /// Again and again, until the process is told to stop.
+    UntilStopped,
 }
 
-impl Errand {
-    /// The arguments for [`run`].
-    pub(super) fn arguments(&self, cgroup: &Path, pins: &Path, destinations: &[SocketAddr]) -> Vec<OsString> {
-        let mut all = vec![
-            cgroup.into(),
-            pins.into(),
-            self.threads.to_string().into(),
-            self.rounds.to_string().into(),
-        ];
-        all.extend(destinations.iter().map(|destination| destination.to_string().into()));
-        all
-    }
+const ONE: &str = "one";
+const UNTIL_STOPPED: &str = "until-stopped";
+
+/// The arguments for [`run`].
+pub(super) fn arguments(
+    places: &KernelPlaces,
+    threads: usize,
+    rounds: Rounds,
+    destinations: &[SocketAddr],
+) -> Vec<OsString> {
+    let rounds = match rounds {
+        Rounds::One => ONE,
+        Rounds::UntilStopped => UNTIL_STOPPED,
+    };
+    let mut all = vec![places.cgroup.clone().into(), places.pins.clone().into()];
+    all.extend([threads.to_string().into(), rounds.into()]);
+    all.extend(destinations.iter().map(|destination| destination.to_string().into()));
+    all
 }
 
 /// The process, from its arguments on.
@@ -56,11 +64,10 @@ pub(super) fn run(arguments: &[OsString]) -> Result<()> {
         bail!("a client is told more than that")
     };
     let text = |argument: &OsString| argument.to_str().map(str::to_owned).context("an argument is not UTF-8");
-    let (threads, rounds): (usize, u64) = (text(threads)?.parse()?, text(rounds)?.parse()?);
-    let destinations: Vec<SocketAddr> = destinations
-        .iter()
-        .map(|argument| Ok(text(argument)?.parse()?))
-        .collect::<Result<_>>()?;
+    let threads: usize = text(threads)?.parse()?;
+    let rounds = if rounds == ONE { Rounds::One } else { Rounds::UntilStopped };
+    let destinations: Vec<SocketAddr> =
+        destinations.iter().map(|argument| Ok(text(argument)?.parse()?)).collect::<Result<_>>()?;
     // Whatever happens to the demo, its clients do not outlive it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let procs = Path::new(cgroup).join("cgroup.procs");
@@ -76,17 +83,11 @@ pub(super) fn run(arguments: &[OsString]) -> Result<()> {
     })?;
     let (tell, told) = sync_channel(OBSERVATIONS_MAX);
     for number in 0..threads {
-        let client = Client {
-            destinations: destinations.clone(),
-            records: Arc::clone(&records),
-            tell: tell.clone(),
-        };
+        let client = Client { destinations: destinations.clone(), records: Arc::clone(&records), tell: tell.clone() };
         let stop = Arc::clone(&stop);
         // Each starts at another destination, so that they are not at one place at one time.
         let first = number * destinations.len() / threads.max(1);
-        thread::Builder::new()
-            .name(format!("client {number}"))
-            .spawn(move || client.dial_all(first, rounds, &stop))?;
+        thread::Builder::new().name(format!("client {number}")).spawn(move || client.dial_all(first, rounds, &stop))?;
     }
     drop(tell);
     let mut out = BufWriter::new(io::stdout().lock());
@@ -104,27 +105,24 @@ struct Client {
 }
 
 impl Client {
-    fn dial_all(&self, first: usize, rounds: u64, stop: &AtomicBool) {
-        let mut round = 0;
-        while !stop.load(Ordering::Relaxed) && (rounds == 0 || round < rounds) {
+    fn dial_all(&self, first: usize, rounds: Rounds, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
             let numbered = self.destinations.iter().enumerate();
             for (number, destination) in numbered.cycle().skip(first).take(self.destinations.len()) {
                 if self.tell.send(self.observe(number, *destination)).is_err() {
                     return;
                 }
             }
-            round += 1;
+            if rounds == Rounds::One {
+                return;
+            }
         }
     }
 
     fn observe(&self, number: usize, destination: SocketAddr) -> Observation {
         let broken = |error: anyhow::Error| (None, Outcome::Broken(format!("{error:#}")));
         let (record, outcome) = self.dial(destination).unwrap_or_else(broken);
-        Observation {
-            destination: number,
-            record,
-            outcome,
-        }
+        Observation { destination: number, record, outcome }
     }
 
     fn dial(&self, destination: SocketAddr) -> Result<(Option<Noted>, Outcome)> {
@@ -145,11 +143,7 @@ impl Client {
 }
 
 fn stream(to: SocketAddr) -> Result<OwnedFd> {
-    let family = if to.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     set_socket_timeout(&socket, Timeout::Send, Some(CONNECTION_TIME_MAX))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(CONNECTION_TIME_MAX))?;
@@ -160,8 +154,6 @@ fn stream(to: SocketAddr) -> Result<OwnedFd> {
 
 fn greeting(socket: OwnedFd) -> Result<Greeting> {
     let mut line = String::new();
-    BufReader::new(TcpStream::from(socket).take(GREETING_BYTES_MAX))
-        .read_line(&mut line)
-        .context("no greeting")?;
+    BufReader::new(TcpStream::from(socket).take(GREETING_BYTES_MAX)).read_line(&mut line).context("no greeting")?;
     serde_json::from_str(&line).with_context(|| format!("not a greeting: {line:?}"))
 }

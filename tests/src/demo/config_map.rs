@@ -27,11 +27,7 @@ impl ConfigMap {
     /// When the file system refuses.
     pub fn mount(folder: &Path, files: &[(&str, &[u8])]) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let mut map = Self {
-            folder: folder.to_owned(),
-            version: PathBuf::new(),
-            names: Vec::new(),
-        };
+        let mut map = Self { folder: folder.to_owned(), version: PathBuf::new(), names: Vec::new() };
         map.replace(files)?;
         Ok(map)
     }
@@ -47,8 +43,7 @@ impl ConfigMap {
     /// # Errors
     /// When the file system refuses.
     pub fn replace(&mut self, files: &[(&str, &[u8])]) -> Result<()> {
-        self.swap(files)
-            .with_context(|| format!("cannot replace the ConfigMap at {}", self.folder.display()))
+        self.swap(files).with_context(|| format!("cannot replace the ConfigMap at {}", self.folder.display()))
     }
 
     fn swap(&mut self, files: &[(&str, &[u8])]) -> Result<()> {
@@ -81,10 +76,7 @@ fn folder_name(now: SystemTime) -> String {
     let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = date(days);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!(
-        "..{year:04}_{month:02}_{day:02}_{hour:02}_{minute:02}_{second:02}.{:09}",
-        since.subsec_nanos()
-    )
+    format!("..{year:04}_{month:02}_{day:02}_{hour:02}_{minute:02}_{second:02}.{:09}", since.subsec_nanos())
 }
 
 /// Year, month and day of a day since 1970-01-01.
@@ -130,14 +122,8 @@ mod tests {
         let mut map = ConfigMap::mount(folder.path(), &[("config.yaml", b"1"), ("a.wasm", b"a")]).unwrap();
         map.replace(&[("config.yaml", b"2"), ("b.wasm", b"b")]).unwrap();
         let read = |name: &str| fs::read(folder.path().join(name)).ok();
-        assert_eq!(
-            (read("config.yaml"), read("a.wasm"), read("b.wasm")),
-            (Some(b"2".into()), None, Some(b"b".into()))
-        );
-        assert_eq!(
-            fs::read_link(folder.path().join("b.wasm")).unwrap(),
-            Path::new("..data/b.wasm")
-        );
+        assert_eq!((read("config.yaml"), read("a.wasm"), read("b.wasm")), (Some(b"2".into()), None, Some(b"b".into())));
+        assert_eq!(fs::read_link(folder.path().join("b.wasm")).unwrap(), Path::new("..data/b.wasm"));
         assert_eq!(fs::read_link(folder.path().join(DATA)).unwrap(), map.version);
         // `..data`, the folder it names, and one link per file.
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);

@@ -28,21 +28,11 @@ struct Chosen {
 }
 
 const fn service(namespace: &'static str, name: &'static str, form: Form, about: &'static str) -> Chosen {
-    Chosen {
-        about,
-        object: Some((RowKind::Service, namespace, name)),
-        form,
-        port: 9080,
-    }
+    Chosen { about, object: Some((RowKind::Service, namespace, name)), form, port: 9080 }
 }
 
 const fn pod(namespace: &'static str, name: &'static str, form: Form, about: &'static str) -> Chosen {
-    Chosen {
-        about,
-        object: Some((RowKind::Pod, namespace, name)),
-        form,
-        port: 9080,
-    }
+    Chosen { about, object: Some((RowKind::Pod, namespace, name)), form, port: 9080 }
 }
 
 /// Not an address of any object in the manifests.
@@ -59,16 +49,8 @@ const CHOSEN: [Chosen; 12] = [
     service("bookinfo", "details", Form::V4, "opted out"),
     service("bookinfo", "ratings-next", Form::Mapped, "waypoint not ready"),
     service("legacy", "loyalty", Form::V6, "waypoint does not admit it"),
-    Chosen {
-        port: 3306,
-        ..service("bookinfo", "mysqldb", Form::V4, "bound to a dead waypoint")
-    },
-    Chosen {
-        about: "unknown to the mesh",
-        object: None,
-        form: Form::V4,
-        port: 9080,
-    },
+    Chosen { port: 3306, ..service("bookinfo", "mysqldb", Form::V4, "bound to a dead waypoint") },
+    Chosen { about: "unknown to the mesh", object: None, form: Form::V4, port: 9080 },
 ];
 
 /// Ports that services and pods of the destinations listen on.
@@ -111,18 +93,11 @@ fn found(mesh: &Store, chosen: &Chosen) -> Result<Destination> {
         }
     };
     let wanted = addresses.iter().find(|ip| ip.is_ipv6() == (chosen.form == Form::V6));
-    let ip = match (
-        chosen.form,
-        *wanted.context("a destination has no address of the wanted family")?,
-    ) {
+    let ip = match (chosen.form, *wanted.context("a destination has no address of the wanted family")?) {
         (Form::Mapped, IpAddr::V4(ip)) => ip.to_ipv6_mapped().into(),
         (_, ip) => ip,
     };
-    Ok(Destination {
-        about: chosen.about,
-        row,
-        dial: SocketAddr::new(ip, chosen.port),
-    })
+    Ok(Destination { about: chosen.about, row, dial: SocketAddr::new(ip, chosen.port) })
 }
 
 fn addresses(mesh: &Store, key: &RowKey) -> Option<Vec<IpAddr>> {

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::destinations::Destination;
@@ -44,67 +45,85 @@ pub(super) struct Decided {
 /// All decisions under one set of rules, by the name of the row.
 pub(super) type Decisions = BTreeMap<String, Decided>;
 
-/// Reads an answer of `/decisions`; returns the number of the rules with it.
-pub(super) fn read_decisions(answer: &Value) -> Result<(u64, Decisions)> {
-    let rules = answer["rules"].as_u64().context("decisions without rules")?;
-    ensure!(answer["more"] == 0, "the agent left decisions out");
-    let mut decisions = Decisions::new();
-    for decision in answer["decisions"].as_array().context("no decisions")? {
-        let text = |name: &str| {
-            decision[name]
-                .as_str()
-                .with_context(|| format!("a decision without {name}"))
-        };
-        let row = format!("{} {}/{}", text("kind")?, text("namespace")?, text("name")?);
-        let decided = read_decision(decision).with_context(|| format!("the decision about {row}"))?;
-        decisions.insert(row, decided);
-    }
-    Ok((rules, decisions))
+/// An answer of `/decisions`, as far as it is compared.
+#[derive(Deserialize)]
+struct Answer {
+    rules: u64,
+    more: u64,
+    decisions: Vec<Decision>,
 }
 
-fn read_decision(decision: &Value) -> Result<Decided> {
-    let choice = decision["choice"].as_str().context("no choice")?;
-    let (expected, what) = match choice {
-        "direct" | "keep" => (Expected::Direct, choice.to_owned()),
-        "blocked" => (Expected::Denied(REFUSED), choice.to_owned()),
-        "waypoint" => {
-            let waypoint = &decision["waypoint"];
-            let (namespace, name) = (waypoint["namespace"].as_str(), waypoint["name"].as_str());
-            let name = format!(
-                "{}/{}",
-                namespace.context("a nameless waypoint")?,
-                name.context("a nameless waypoint")?
-            );
-            (waypoint_reached(decision, &name)?, name)
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Decision {
+    kind: String,
+    namespace: String,
+    name: String,
+    choice: Choice,
+    waypoint: Option<Waypoint>,
+    on_unreachable: OnUnreachable,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Waypoint {
+    namespace: String,
+    name: String,
+    address: Option<IpAddr>,
+    port: u16,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Choice {
+    Keep,
+    Direct,
+    Blocked,
+    Waypoint,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OnUnreachable {
+    Fail,
+    Bypass,
+}
+
+/// Reads an answer of `/decisions`; returns the number of the rules with it.
+pub(super) fn read_decisions(answer: Value) -> Result<(u64, Decisions)> {
+    let answer: Answer = serde_json::from_value(answer).context("the agent's answer to /decisions")?;
+    ensure!(answer.more == 0, "the agent left {} decisions out", answer.more);
+    let mut decisions = Decisions::new();
+    for decision in &answer.decisions {
+        let row = format!("{} {}/{}", decision.kind, decision.namespace, decision.name);
+        let decided = decided(decision).with_context(|| format!("the decision about {row}"))?;
+        decisions.insert(row, decided);
+    }
+    Ok((answer.rules, decisions))
+}
+
+fn decided(decision: &Decision) -> Result<Decided> {
+    let (expected, what) = match decision.choice {
+        Choice::Keep => (Expected::Direct, "keep".to_owned()),
+        Choice::Direct => (Expected::Direct, "direct".to_owned()),
+        Choice::Blocked => (Expected::Denied(REFUSED), "blocked".to_owned()),
+        Choice::Waypoint => {
+            let waypoint = decision.waypoint.as_ref().context("it names no waypoint")?;
+            let name = format!("{}/{}", waypoint.namespace, waypoint.name);
+            let expected = match (waypoint.address, decision.on_unreachable) {
+                (Some(ip), _) => Expected::Waypoint { name: name.clone(), at: SocketAddr::new(ip, waypoint.port) },
+                (None, OnUnreachable::Fail) => Expected::Denied(UNREACHABLE),
+                (None, OnUnreachable::Bypass) => Expected::Direct,
+            };
+            (expected, name)
         }
-        other => bail!("the choice {other:?} is not known"),
     };
-    let said = match decision["reason"].as_str() {
+    let said = match decision.reason.as_deref() {
         // It adds nothing to the waypoint's name.
         Some("WaypointAccepted") | None => what,
         Some(reason) => format!("{what} ({reason})"),
     };
     Ok(Decided { expected, said })
-}
-
-fn waypoint_reached(decision: &Value, name: &str) -> Result<Expected> {
-    let waypoint = &decision["waypoint"];
-    if let Some(address) = waypoint["address"].as_str() {
-        let ip: IpAddr = address.parse().context("the waypoint's address is none")?;
-        let port = waypoint["port"]
-            .as_u64()
-            .and_then(|port| u16::try_from(port).ok())
-            .context("no port")?;
-        return Ok(Expected::Waypoint {
-            name: name.to_owned(),
-            at: SocketAddr::new(ip, port),
-        });
-    }
-    match decision["onUnreachable"].as_str() {
-        Some("fail") => Ok(Expected::Denied(UNREACHABLE)),
-        Some("bypass") => Ok(Expected::Direct),
-        other => bail!("onUnreachable {other:?} is not known"),
-    }
 }
 
 /// The decisions under all rules there were, by the rules' numbers.
@@ -155,9 +174,7 @@ impl Ledger {
     pub(super) fn judge(&self, tally: &Tally, destinations: &[Destination]) -> Result<Verdict> {
         let mut verdict = Verdict::default();
         for (observation, count) in tally {
-            let destination = destinations
-                .get(observation.destination)
-                .context("an unknown destination")?;
+            let destination = destinations.get(observation.destination).context("an unknown destination")?;
             verdict.made += count;
             if let Some(record) = &observation.record {
                 *verdict.by_rules.entry(record.rules).or_default() += count;
@@ -175,9 +192,7 @@ impl Ledger {
             if let Some(what) = what
                 && verdict.complaints.len() < COMPLAINTS_MAX
             {
-                verdict
-                    .complaints
-                    .push(format!("{count} x {}: {what}", destination.dial));
+                verdict.complaints.push(format!("{count} x {}: {what}", destination.dial));
             }
         }
         Ok(verdict)
@@ -196,9 +211,8 @@ impl Ledger {
         }
         let table = self.tables.get(&record.rules);
         let table = table.ok_or_else(|| Wrong::Mixed(format!("there are no rules {}", record.rules)))?;
-        let decided = table
-            .get(row)
-            .ok_or_else(|| Wrong::Mixed(format!("rules {} do not have {row}", record.rules)))?;
+        let decided =
+            table.get(row).ok_or_else(|| Wrong::Mixed(format!("rules {} do not have {row}", record.rules)))?;
         Ok(decided.expected.clone())
     }
 }
@@ -207,9 +221,9 @@ fn compare(expected: &Expected, destination: &Destination, observation: &Observa
     let rules = observation.record.as_ref().map_or(0, |record| record.rules);
     match (&observation.outcome, expected) {
         (Outcome::Denied(errno), Expected::Denied(expected)) if errno == expected => Ok(()),
-        (Outcome::Denied(errno), Expected::Denied(expected)) => Err(Wrong::Mixed(format!(
-            "error {errno}, but rules {rules} refuse with {expected}"
-        ))),
+        (Outcome::Denied(errno), Expected::Denied(expected)) => {
+            Err(Wrong::Mixed(format!("error {errno}, but rules {rules} refuse with {expected}")))
+        }
         (Outcome::Denied(errno), expected) => Err(Wrong::Failed(format!("error {errno}; rules {rules}: {expected:?}"))),
         (Outcome::Broken(what), _) => Err(Wrong::Failed(what.clone())),
         (Outcome::Arrived(greeting), expected) => {
@@ -217,25 +231,16 @@ fn compare(expected: &Expected, destination: &Destination, observation: &Observa
                 Expected::Direct => (ITSELF, destination.plain()),
                 Expected::Waypoint { name, at } => (name.as_str(), *at),
                 Expected::Denied(_) => {
-                    return Err(Wrong::Mixed(format!(
-                        "arrived at {}, but rules {rules} refuse it",
-                        greeting.name
-                    )));
+                    return Err(Wrong::Mixed(format!("arrived at {}, but rules {rules} refuse it", greeting.name)));
                 }
             };
             if (greeting.name.as_str(), greeting.at) != (name, at) {
-                let Greeting {
-                    name: found, at: place, ..
-                } = greeting;
-                return Err(Wrong::Mixed(format!(
-                    "arrived at {found} ({place}); rules {rules} say {name} ({at})"
-                )));
+                let Greeting { name: found, at: place, .. } = greeting;
+                return Err(Wrong::Mixed(format!("arrived at {found} ({place}); rules {rules} say {name} ({at})")));
             }
             if greeting.told != observation.record {
                 let (told, own) = (&greeting.told, &observation.record);
-                return Err(Wrong::Mixed(format!(
-                    "the peer was told {told:?}, the socket says {own:?}"
-                )));
+                return Err(Wrong::Mixed(format!("the peer was told {told:?}, the socket says {own:?}")));
             }
             Ok(())
         }

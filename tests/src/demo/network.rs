@@ -47,13 +47,7 @@ fn current() -> Result<OsString> {
 pub(super) fn enter(word: &str, arguments: &[OsString]) -> Result<std::convert::Infallible> {
     let own = std::env::current_exe().context("this program has no path")?;
     let mut command = Command::new("unshare");
-    command
-        .arg("--net")
-        .arg("--")
-        .arg(own)
-        .arg(word)
-        .arg(current()?)
-        .args(arguments);
+    command.arg("--net").arg("--").arg(own).arg(word).arg(current()?).args(arguments);
     // On success this process is another program.
     let error = command.exec();
     Err(error).context("no network of its own: `unshare` (package util-linux) cannot be started")
@@ -62,10 +56,7 @@ pub(super) fn enter(word: &str, arguments: &[OsString]) -> Result<std::convert::
 /// Makes the namespace usable. `outside` is the name that [`enter`] gave.
 pub(super) fn set_up(outside: Option<&OsString>) -> Result<()> {
     // A check, for what follows would break the host's network.
-    ensure!(
-        outside.is_some_and(|outside| current().is_ok_and(|own| own != *outside)),
-        "not in a network of its own"
-    );
+    ensure!(outside.is_some_and(|outside| current().is_ok_and(|own| own != *outside)), "not in a network of its own");
     // No protocol is protocol 0, which is NETLINK_ROUTE.
     let kernel = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
         .context("the kernel takes no rtnetlink messages")?;
@@ -73,13 +64,8 @@ pub(super) fn set_up(outside: Option<&OsString>) -> Result<()> {
         .context("the loopback interface cannot be switched on")?;
     for (network, length) in LOCAL {
         let network: IpAddr = network.parse()?;
-        request(
-            &kernel,
-            number::RTM_NEWROUTE,
-            number::NLM_F_CREATE,
-            &local_route(network, length),
-        )
-        .with_context(|| format!("{network}/{length} cannot be made local"))?;
+        request(&kernel, number::RTM_NEWROUTE, number::NLM_F_CREATE, &local_route(network, length))
+            .with_context(|| format!("{network}/{length} cannot be made local"))?;
     }
     Ok(())
 }
@@ -102,17 +88,9 @@ fn local_route(network: IpAddr, length: u8) -> Vec<u8> {
     // AF_INET is 2 and AF_INET6 is 10.
     let family = u8::try_from(family.as_raw()).unwrap_or(0);
     let mut body = vec![family, length, 0, 0];
-    body.extend([
-        number::RT_TABLE_LOCAL,
-        number::RTPROT_BOOT,
-        number::RT_SCOPE_HOST,
-        number::RTN_LOCAL,
-    ]);
+    body.extend([number::RT_TABLE_LOCAL, number::RTPROT_BOOT, number::RT_SCOPE_HOST, number::RTN_LOCAL]);
     body.extend(0_u32.to_ne_bytes());
-    for (kind, value) in [
-        (number::RTA_DST, address),
-        (number::RTA_OIF, LOOPBACK.to_ne_bytes().to_vec()),
-    ] {
+    for (kind, value) in [(number::RTA_DST, address), (number::RTA_OIF, LOOPBACK.to_ne_bytes().to_vec())] {
         // At most 20 bytes, and a multiple of 4, so nothing needs padding.
         let length = u16::try_from(value.len()).unwrap_or(0) + 4;
         body.extend(length.to_ne_bytes());
@@ -137,10 +115,7 @@ fn request(kernel: &OwnedFd, kind: u16, flags: u16, body: &[u8]) -> Result<()> {
     let answer = answer.get(..received).unwrap_or_default();
     // The header (16 bytes, the type at 4), then the negative error number.
     let field = |at: usize| answer.get(at..at + 4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
-    let kind = answer
-        .get(4..6)
-        .and_then(|bytes| <[u8; 2]>::try_from(bytes).ok())
-        .map(u16::from_ne_bytes);
+    let kind = answer.get(4..6).and_then(|bytes| <[u8; 2]>::try_from(bytes).ok()).map(u16::from_ne_bytes);
     match (kind, field(16).map(i32::from_ne_bytes)) {
         (Some(number::NLMSG_ERROR), Some(0)) => Ok(()),
         (Some(number::NLMSG_ERROR), Some(error)) => Err(std::io::Error::from_raw_os_error(-error).into()),

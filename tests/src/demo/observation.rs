@@ -55,18 +55,7 @@ pub(super) struct Noted {
 
 impl From<Record> for Noted {
     fn from(record: Record) -> Self {
-        let Record {
-            destination,
-            rules,
-            revision,
-            rule_id,
-            ..
-        } = record;
-        Self {
-            destination: plain(destination),
-            rules,
-            revision,
-            rule_id,
-        }
+        let Record { destination, rules, revision, rule_id, .. } = record;
+        Self { destination: plain(destination), rules, revision, rule_id }
     }
 }

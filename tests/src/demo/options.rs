@@ -38,13 +38,7 @@ pub(super) struct Options {
 impl Options {
     /// None means that the user asked for help.
     pub(super) fn parse(arguments: &[OsString]) -> Result<Option<Self>> {
-        let mut options = Self {
-            json: None,
-            connections: 10_000,
-            swaps: 20,
-            keep: false,
-            no_kernel: false,
-        };
+        let mut options = Self { json: None, connections: 10_000, swaps: 20, keep: false, no_kernel: false };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let name = argument.to_string_lossy();
@@ -81,10 +75,7 @@ mod tests {
     #[test]
     fn what_is_not_given_has_a_default() {
         let options = parse(&["--json", "out.json", "--swaps", "3"]).unwrap().unwrap();
-        assert_eq!(
-            (options.json, options.swaps, options.connections),
-            (Some("out.json".into()), 3, 10_000)
-        );
+        assert_eq!((options.json, options.swaps, options.connections), (Some("out.json".into()), 3, 10_000));
         assert!(!options.keep && !options.no_kernel);
         assert_eq!(parse(&["--keep", "--help"]).unwrap(), None);
     }

@@ -23,10 +23,7 @@ pub struct Patience {
 impl Patience {
     /// So long, unless interrupted.
     pub const fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            is_interruptible: true,
-        }
+        Self { limit, is_interruptible: true }
     }
 
     /// So many seconds, unless interrupted.
@@ -36,10 +33,7 @@ impl Patience {
 
     /// So long, even if interrupted.
     pub const fn to_the_end(limit: Duration) -> Self {
-        Self {
-            limit,
-            is_interruptible: false,
-        }
+        Self { limit, is_interruptible: false }
     }
 }
 

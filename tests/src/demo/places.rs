@@ -30,10 +30,7 @@ impl KernelPlaces {
         let unique = format!("wayswitch-{name}-{}", std::process::id());
         let cgroup = redirect::cgroup2_mount()?.join(&unique);
         fs::create_dir(&cgroup).with_context(|| format!("cannot make the cgroup {}", cgroup.display()))?;
-        Ok(Self {
-            cgroup,
-            pins: Path::new("/sys/fs/bpf").join(unique),
-        })
+        Ok(Self { cgroup, pins: Path::new("/sys/fs/bpf").join(unique) })
     }
 
     /// Removes everything. With its last pin a program leaves the kernel, unless an agent still runs.

@@ -74,6 +74,13 @@ pub(super) struct Refused {
     pub(super) active_rules: u64,
 }
 
+/// What `/rules` says, as far as it is asked.
+#[derive(Debug, Deserialize)]
+struct Rules {
+    rules: u64,
+    history: History,
+}
+
 /// What `/rules` remembers.
 #[derive(Debug, Deserialize)]
 struct History {
@@ -108,24 +115,13 @@ impl Scene {
         copy_manifests(&manifests)?;
         let mesh = read_mesh(&manifests)?;
         let config = first.config();
-        let files = [
-            (CONFIG_FILE, config.as_bytes()),
-            (first.file.as_str(), first.bytes.as_slice()),
-        ];
+        let files = [(CONFIG_FILE, config.as_bytes()), (first.file.as_str(), first.bytes.as_slice())];
         let map = ConfigMap::mount(&folder.join("rules"), &files)?;
-        let places = if with_kernel {
-            Some(KernelPlaces::make("demo")?)
-        } else {
-            None
-        };
+        let places = if with_kernel { Some(KernelPlaces::make("demo")?) } else { None };
         let mut flags: Vec<OsString> = vec!["-f".into(), manifests.into(), "--rules".into(), map.folder().into()];
         if let Some(places) = &places {
             flags.extend(["--cgroup".into(), places.cgroup.clone().into_os_string()]);
-            flags.extend([
-                "--pin-dir".into(),
-                places.pins.clone().into_os_string(),
-                "--record-passed".into(),
-            ]);
+            flags.extend(["--pin-dir".into(), places.pins.clone().into_os_string(), "--record-passed".into()]);
         }
         let mut agent = Agent::start(folder, flags)?;
         agent.wait_ready(SWAP_PATIENCE)?;
@@ -134,23 +130,12 @@ impl Scene {
             None => None,
             Some(places) => {
                 let records = Arc::new(Records::open(&places.pins)?);
-                Some(Kernel {
-                    stand_ins: StandIns::listen(&waypoints, &records)?,
-                    places,
-                })
+                Some(Kernel { stand_ins: StandIns::listen(&waypoints, &records)?, places })
             }
         };
         let destinations = destinations::all(&mesh)?;
         let ledger = Ledger::default();
-        let mut scene = Self {
-            agent,
-            kernel,
-            map,
-            destinations,
-            waypoints,
-            ledger,
-            labels: Vec::new(),
-        };
+        let mut scene = Self { agent, kernel, map, destinations, waypoints, ledger, labels: Vec::new() };
         let rules = scene.note_decisions()?;
         scene.labels.push((rules, first.label()));
         Ok(scene)
@@ -158,14 +143,14 @@ impl Scene {
 
     /// Replaces the ConfigMap and waits until its rules are in force. Returns their number.
     pub(super) fn swap(&mut self, next: &RuleSet) -> Result<u64> {
-        let before = self.history()?;
+        let before = self.rules()?;
         self.replace(next)?;
         wait_for("new rules", SWAP_PATIENCE, || {
-            let now = self.history()?;
-            if now.refused_total > before.refused_total {
-                bail!("{} was refused: {:?}", next.label(), now.refused.last());
+            let now = self.rules()?;
+            if now.history.refused_total > before.history.refused_total {
+                bail!("{} was refused: {:?}", next.label(), now.history.refused.last());
             }
-            Ok((now.swaps_total > before.swaps_total).then_some(()))
+            Ok((now.rules > before.rules).then_some(()))
         })?;
         let rules = self.note_decisions()?;
         self.labels.push((rules, next.label()));
@@ -178,30 +163,20 @@ impl Scene {
         self.replace(broken)?;
         wait_for("a refusal", SWAP_PATIENCE, || {
             let now = self.history()?;
-            ensure!(
-                now.swaps_total == before.swaps_total,
-                "{} was put in charge",
-                broken.label()
-            );
+            ensure!(now.swaps_total == before.swaps_total, "{} was put in charge", broken.label());
             Ok((now.refused_total > before.refused_total).then_some(()))
         })?;
-        self.history()?
-            .refused
-            .pop()
-            .context("a refusal that is not remembered")
+        self.history()?.refused.pop().context("a refusal that is not remembered")
     }
 
     fn replace(&mut self, rules: &RuleSet) -> Result<()> {
         let config = rules.config();
-        self.map.replace(&[
-            (CONFIG_FILE, config.as_bytes()),
-            (rules.file.as_str(), rules.bytes.as_slice()),
-        ])
+        self.map.replace(&[(CONFIG_FILE, config.as_bytes()), (rules.file.as_str(), rules.bytes.as_slice())])
     }
 
     /// The number of the rules in force, by admin.
     pub(super) fn active_rules(&mut self) -> Result<u64> {
-        self.ask("/rules")?["rules"].as_u64().context("no rules")
+        Ok(self.rules()?.rules)
     }
 
     /// All swaps so far.
@@ -210,8 +185,11 @@ impl Scene {
     }
 
     fn history(&mut self) -> Result<History> {
-        let mut answer = self.ask("/rules")?;
-        serde_json::from_value(answer["history"].take()).context("the history of the rules")
+        Ok(self.rules()?.history)
+    }
+
+    fn rules(&mut self) -> Result<Rules> {
+        serde_json::from_value(self.ask("/rules")?).context("the agent's answer to /rules")
     }
 
     fn ask(&mut self, path: &str) -> Result<Value> {
@@ -221,7 +199,7 @@ impl Scene {
 
     /// Keeps what the rules in force say. Nobody else changes them, so this is what the kernel has since the swap.
     fn note_decisions(&mut self) -> Result<u64> {
-        let (rules, decisions) = read_decisions(&self.ask("/decisions")?)?;
+        let (rules, decisions) = read_decisions(self.ask("/decisions")?)?;
         self.ledger.add(rules, decisions);
         Ok(rules)
     }
@@ -252,11 +230,7 @@ fn copy_manifests(to: &Path) -> Result<()> {
 /// The mesh as the manifests have it: for addresses, not for decisions.
 fn read_mesh(manifests: &Path) -> Result<Store> {
     let snapshot = FolderSource::new(vec![manifests.to_owned()], manifest::Limits::default()).load();
-    ensure!(
-        snapshot.problems.is_empty(),
-        "the example's manifests are broken: {:?}",
-        snapshot.problems
-    );
+    ensure!(snapshot.problems.is_empty(), "the example's manifests are broken: {:?}", snapshot.problems);
     let mut store = Store::new(Facts::default());
     store.apply_all(manifest::diff(&manifest::Snapshot::default(), &snapshot));
     Ok(store)

@@ -36,10 +36,7 @@ pub(super) struct StandIns {
 impl StandIns {
     /// Listens at every waypoint's address, and at all addresses for what passes untouched.
     pub(super) fn listen(waypoints: &[(model::Name, SocketAddr)], records: &Arc<Records>) -> Result<Self> {
-        let mut stand_ins = Self {
-            stop: Arc::default(),
-            threads: Vec::new(),
-        };
+        let mut stand_ins = Self { stop: Arc::default(), threads: Vec::new() };
         for (name, address) in waypoints {
             stand_ins.add(name, *address, records)?;
         }
@@ -55,10 +52,7 @@ impl StandIns {
         set_socket_timeout(&listener, Timeout::Recv, Some(LOOK_EVERY)).with_context(failed)?;
         let (stop, records, owned) = (Arc::clone(&self.stop), Arc::clone(records), name.to_owned());
         let serve = move || serve(&owned, &listener, &records, &stop);
-        self.threads.push((
-            name.to_owned(),
-            thread::Builder::new().name(format!("stand-in {name}")).spawn(serve)?,
-        ));
+        self.threads.push((name.to_owned(), thread::Builder::new().name(format!("stand-in {name}")).spawn(serve)?));
         Ok(())
     }
 
@@ -67,9 +61,7 @@ impl StandIns {
         self.stop.store(true, Ordering::Relaxed);
         let mut all: BTreeMap<String, Arrivals> = BTreeMap::new();
         for (name, thread) in self.threads.drain(..) {
-            let arrivals = thread
-                .join()
-                .map_err(|_| anyhow!("the stand-in for {name} panicked"))??;
+            let arrivals = thread.join().map_err(|_| anyhow!("the stand-in for {name} panicked"))??;
             for (destination, count) in arrivals {
                 *all.entry(name.clone()).or_default().entry(destination).or_default() += count;
             }
@@ -106,11 +98,7 @@ fn greet(name: &str, mut stream: TcpStream, peer: SocketAddr, records: &Records)
     let at = stream.local_addr()?;
     let told = records.take(peer, at)?.map(Noted::from);
     let destination = told.as_ref().map(|noted| noted.destination);
-    let mut line = serde_json::to_vec(&Greeting {
-        name: name.to_owned(),
-        at: plain(at),
-        told,
-    })?;
+    let mut line = serde_json::to_vec(&Greeting { name: name.to_owned(), at: plain(at), told })?;
     line.push(b'\n');
     stream.set_write_timeout(Some(WRITE_TIME_MAX))?;
     // A client that went away meanwhile says so at its own end.

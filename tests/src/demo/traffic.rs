@@ -33,25 +33,13 @@ impl Traffic {
     pub(super) fn start(word: &str, arguments: &[OsString]) -> Result<Self> {
         let own = std::env::current_exe().context("this program has no path")?;
         let mut command = Command::new(own);
-        command
-            .arg(word)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .process_group(0);
+        command.arg(word).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = command.spawn().context("the clients cannot be started")?;
         let output = child.stdout.take().context("the clients have no output")?;
         let (made, newest_rules) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let (count, newest) = (Arc::clone(&made), Arc::clone(&newest_rules));
-        let reader = thread::Builder::new()
-            .name("tally".to_owned())
-            .spawn(move || tally(output, &count, &newest))?;
-        Ok(Self {
-            child,
-            made,
-            newest_rules,
-            reader: Some(reader),
-        })
+        let reader = thread::Builder::new().name("tally".to_owned()).spawn(move || tally(output, &count, &newest))?;
+        Ok(Self { child, made, newest_rules, reader: Some(reader) })
     }
 
     /// Connections so far.
@@ -108,15 +96,9 @@ fn tally(output: ChildStdout, made: &AtomicU64, newest_rules: &AtomicU64) -> Res
         let line = line.context("the clients cannot be heard")?;
         let observation: Observation =
             serde_json::from_str(&line).with_context(|| format!("not an observation: {line}"))?;
-        newest_rules.fetch_max(
-            observation.record.as_ref().map_or(0, |record| record.rules),
-            Ordering::Relaxed,
-        );
+        newest_rules.fetch_max(observation.record.as_ref().map_or(0, |record| record.rules), Ordering::Relaxed);
         *tally.entry(observation).or_default() += 1;
-        ensure!(
-            tally.len() <= KINDS_MAX,
-            "more than {KINDS_MAX} different things were observed"
-        );
+        ensure!(tally.len() <= KINDS_MAX, "more than {KINDS_MAX} different things were observed");
         made.fetch_add(1, Ordering::Relaxed);
     }
     Ok(tally)

@@ -191,6 +191,10 @@ fn inspect_says_what_a_component_is_and_reads() -> Result<()> {
     let other = folder.path().join("service-account.wasm").display().to_string();
     let (_, out, _) = texts(&run(&["plugin", "inspect", &other])?);
     assert!(out.contains("field       service-account: one question more per service account"), "{out}");
+    let manifests = bookinfo().display().to_string();
+    let (_, out, _) = texts(&run(&["plugin", "inspect", &file, "-f", &manifests])?);
+    let questions = out.lines().last().unwrap_or_default();
+    assert!(questions.starts_with("questions ") && questions.ends_with("for 26 objects of these manifests"), "{out}");
     let (status, out, err) = texts(&run(&["plugin", "inspect", "/nowhere.wasm"])?);
     assert_eq!((status, out.as_str()), (Some(1), ""));
     assert!(err.starts_with("wayswitch: cannot read /nowhere.wasm: ") && err.lines().count() == 1, "{err}");
@@ -200,7 +204,7 @@ fn inspect_says_what_a_component_is_and_reads() -> Result<()> {
 #[test]
 fn every_command_has_a_help_that_names_what_it_takes() -> Result<()> {
     let rows: &[(&[&str], &[&str])] = &[
-        (&[], &["agent", "resolve", "explain", "plugin", "completions"]),
+        (&[], &["agent", "resolve", "explain", "plugin", "detach", "completions"]),
         (
             &["agent"],
             &[
@@ -224,6 +228,7 @@ fn every_command_has_a_help_that_names_what_it_takes() -> Result<()> {
         (&["explain"], &["<KIND>", "<OBJECT>", "NAMESPACE/NAME", "--plugin"]),
         (&["plugin"], &["inspect"]),
         (&["plugin", "inspect"], &["[FILE]", "--settings", "the built-in one where none is named"]),
+        (&["detach"], &["--pin-dir", "Take everything out of the kernel"]),
         (&["completions"], &["bash", "zsh", "fish"]),
     ];
     for (command, words) in rows {

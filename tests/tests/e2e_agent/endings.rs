@@ -91,12 +91,29 @@ fn what_is_in_the_kernel_outlives_agents() -> Result<()> {
     assert_eq!(fs::read_dir(&places.pins)?.count(), pins);
     assert!(next.log()?.contains("took over the rules in the kernel"), "{}", next.log()?);
 
-    // Killed, it leaves all that as well.
+    // It cannot be detached while an agent runs. Killed, that leaves all of it as well, until somebody detaches it.
+    let line = failed(&detach(&places)?);
+    assert!(line.starts_with(&format!("wayswitch: {} could not be detached: ", places.pins.display())), "{line}");
     next.signal(Signal::KILL)?;
     next.wait(PATIENCE)?;
     assert_eq!(attached(&places.cgroup)?, all);
+    for expected in [
+        format!("{} is detached\n", places.pins.display()),
+        format!("nothing to detach: there is no {}\n", places.pins.display()),
+    ] {
+        let output = detach(&places)?;
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!((output.status.code(), &*out), (Some(0), expected.as_str()), "{err}");
+    }
+    assert_eq!(attached(&places.cgroup)?, Attached { connect4: 0, connect6: 0, sockops: 0 });
     drop(next);
     places.remove()
+}
+
+fn detach(places: &KernelPlaces) -> Result<Output> {
+    let mut command = command()?;
+    command.arg("detach").arg("--pin-dir").arg(&places.pins).stdin(Stdio::null());
+    command.output().context("cannot run detach")
 }
 
 /// Runs an agent that is expected to end by itself.

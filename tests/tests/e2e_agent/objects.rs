@@ -4,9 +4,11 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
+use tests::demo::agent::Agent;
+use tests::demo::config_map::ConfigMap;
 use tests::demo::patience::wait_for;
 
-use crate::node::{ISTIO, Node, PATIENCE};
+use crate::node::{CONFIG_FILE, ISTIO, Node, PATIENCE, copy_bookinfo, expected, flags, named, short};
 
 /// Waits until the mesh has another revision than in this answer of `/rules`.
 fn wait_revision(node: &mut Node, before: &Value) -> Result<Value> {
@@ -98,6 +100,43 @@ fn a_broken_file_keeps_its_old_objects_and_is_told() -> Result<()> {
     fs::write(&file, good)?;
     wait_for("the problem to go", PATIENCE, || {
         Ok((node.admin().value("/readyz")?["manifestProblems"] == json!([])).then_some(()))
+    })
+}
+
+#[test]
+fn no_rules_are_published_over_manifests_that_were_never_read() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (manifests, rules) = (folder.path().join("manifests"), folder.path().join("rules"));
+    let mut agent = Agent::start(folder.path(), flags(folder.path()))?;
+    // Neither folder is there.
+    let problem = wait_problem(&mut agent, "/manifests: cannot be read")?;
+    assert!(problem.contains("No such file or directory"), "{problem}");
+    ConfigMap::mount(&rules, &[(CONFIG_FILE, b"component: builtin:istio\n")])?;
+    // One file of them is broken.
+    copy_bookinfo(&manifests)?;
+    let file = manifests.join("10-gateway-class.yaml");
+    let good = fs::read_to_string(&file)?;
+    fs::write(&file, "kind: [\n")?;
+    wait_problem(&mut agent, "10-gateway-class.yaml:")?;
+    let status = agent.admin().value("/rules")?;
+    assert_eq!((&status["rules"], &status["active"]), (&json!(0), &Value::Null));
+
+    fs::write(&file, good)?;
+    agent.wait_ready(PATIENCE)?;
+    assert_eq!(short(&named(&agent.admin().value("/decisions")?)?), expected("istio")?);
+    Ok(())
+}
+
+/// Waits until `/readyz` says that it is not ready and lists a problem with these words.
+fn wait_problem(agent: &mut Agent, words: &str) -> Result<String> {
+    wait_for("a problem", PATIENCE, || {
+        agent.check_running()?;
+        let Ok(answer) = agent.admin().get("/readyz") else { return Ok(None) };
+        let answer_json = answer.json()?;
+        let problems = answer_json["manifestProblems"].as_array().cloned().unwrap_or_default();
+        let found = problems.iter().filter_map(Value::as_str).find(|problem| problem.contains(words));
+        anyhow::ensure!(answer.status == 503, "it is ready: {}", answer.text);
+        Ok(found.map(str::to_owned))
     })
 }
 
