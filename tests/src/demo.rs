@@ -95,12 +95,8 @@ fn inside(arguments: &[OsString]) -> Result<bool> {
 fn run(options: &Options, with_kernel: bool) -> Result<bool> {
     patience::end_by_signal()?;
     if let Some(file) = &options.json {
-        // Better to know now that it cannot be written.
-        File::options()
-            .create(true)
-            .append(true)
-            .open(file)
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        // Better to know now that it cannot be written; and what an earlier run left there is not of this one.
+        File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
     }
     let mut folder = tempfile::Builder::new().prefix("wayswitch-demo-").tempdir()?;
     folder.disable_cleanup(options.keep);
@@ -206,8 +202,10 @@ fn introduce(scene: &Scene, folder: &Path) {
             println!("   without a node proxy (`redirect`), where the kernel itself sends connections to waypoints.");
         }
     }
-    let rules = scene.labels.first().map_or("", |(_, label)| label);
-    println!("   Folder: {} (rules/..data is the ConfigMap). Rules 1 in force: {rules}.", folder.display());
+    println!("   Folder: {} (rules/..data is the ConfigMap).", folder.display());
+    for (rules, label) in &scene.labels {
+        println!("   Rules {rules} are in force: {label}.");
+    }
 }
 
 /// Chapter 2.

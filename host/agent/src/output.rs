@@ -42,7 +42,8 @@ pub fn decision(key: &RowKey, row: &Row) -> Value {
     })
 }
 
-fn choice(decision: &Decision) -> &'static str {
+/// The choice as one word.
+pub fn choice(decision: &Decision) -> &'static str {
     match decision.choice {
         Choice::Keep => "keep",
         Choice::Direct => "direct",

@@ -33,7 +33,7 @@ fn print(out: &mut impl Write, table: &Table) -> std::io::Result<()> {
         .map(|(key, row)| {
             let reason = row.decision.reason.as_deref().unwrap_or("-").to_owned();
             let to = match row.decision.targets() {
-                [] => output::decision(key, row)["choice"].as_str().unwrap_or_default().to_owned(),
+                [] => output::choice(&row.decision).to_owned(),
                 targets => targets.iter().map(|t| t.gateway.to_string()).collect::<Vec<_>>().join(","),
             };
             [key.to_string(), to, reason]

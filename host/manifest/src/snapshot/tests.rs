@@ -1,3 +1,5 @@
+//! Several files and folders as one snapshot, read again while they change.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -377,20 +379,19 @@ fn every_conformance_case_is_read_without_a_problem() {
     let mut cases = 0;
     for entry in fs::read_dir(data("conformance")).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_none_or(|end| end != "yaml") {
+        let name = path.to_string_lossy();
+        if !name.ends_with(".yaml") || name.ends_with(".mesh.yaml") {
             continue;
         }
         cases += 1;
         let snapshot = source(&[&path]).load();
         assert_eq!(problems(&snapshot), Vec::<String>::new());
-        // Only F06 has a kind that is not read yet.
-        assert_eq!(
-            snapshot.warnings.is_empty(),
-            !path.ends_with("F06.yaml"),
-            "{:?}",
-            snapshot.warnings
-        );
+        // Groups A to G are about kinds that are read, but for F06; the others also have kinds of a later version.
+        let file = path.file_name().unwrap().to_string_lossy();
+        let about_these_kinds = file.starts_with(['A', 'B', 'C', 'D', 'E', 'F', 'G']) && file != "F06.yaml";
+        assert!(snapshot.warnings.iter().all(|warning| warning.unread.later), "{:?}", snapshot.warnings);
+        assert!(snapshot.warnings.is_empty() || !about_these_kinds, "{:?}", snapshot.warnings);
         assert!(!snapshot.objects.is_empty(), "{path:?}");
     }
-    assert_eq!(cases, 42);
+    assert!(cases >= 42, "{cases} cases: some are missing");
 }
