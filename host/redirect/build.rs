@@ -16,9 +16,7 @@ fn main() {
 
 fn copy() -> Result<(), String> {
     let variable = |name: &str| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .ok_or_else(|| format!("{name} is not set: run this through cargo"))
+        env::var_os(name).map(PathBuf::from).ok_or_else(|| format!("{name} is not set: run this through cargo"))
     };
     let object = match env::var_os(OVERRIDE) {
         Some(path) => PathBuf::from(path),
@@ -28,10 +26,7 @@ fn copy() -> Result<(), String> {
     let target = variable("OUT_DIR")?.join("redirect.bpf.o");
     let bytes = fs::read(&object).map_err(|error| missing(&object, &error))?;
     if !bytes.starts_with(b"\x7fELF") {
-        return Err(format!(
-            "{} is not an ELF object; run `cargo xtask build` to make it anew",
-            object.display()
-        ));
+        return Err(format!("{} is not an ELF object; run `cargo xtask build` to make it anew", object.display()));
     }
     fs::write(&target, bytes).map_err(|error| format!("cannot write {}: {error}", target.display()))
 }

@@ -2,11 +2,7 @@
 //!
 //! Two ways: by the kernel's own count of the programs' run time, and as wall time of `connect` in three arms that take turns,
 //! so that whatever else the machine does falls on all of them. Not a test: it fails only where it cannot measure.
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a bench stops at the first surprise"
-)]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a bench stops at the first surprise")]
 
 use std::fs;
 use std::io;
@@ -37,10 +33,7 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let mut bench = Bench::start()?;
-    println!(
-        "connect, {RULES} rules, kernel {}",
-        fs::read_to_string("/proc/sys/kernel/osrelease")?.trim()
-    );
+    println!("connect, {RULES} rules, kernel {}", fs::read_to_string("/proc/sys/kernel/osrelease")?.trim());
     bench.publish_times();
     bench.publish(RULES);
     bench.program_times()?;
@@ -53,11 +46,7 @@ fn report(what: &str, measured: Duration, goal: Option<Duration>) {
     match goal {
         Some(goal) => {
             let verdict = if measured <= goal { "reached" } else { "MISSED" };
-            println!(
-                "  {what:<58} {:>10.3} µs   goal {:>8.1} µs   {verdict}",
-                us(measured),
-                us(goal)
-            );
+            println!("  {what:<58} {:>10.3} µs   goal {:>8.1} µs   {verdict}", us(measured), us(goal));
         }
         None => println!("  {what:<58} {:>10.3} µs", us(measured)),
     }
@@ -77,11 +66,7 @@ impl Bench {
     fn start() -> io::Result<Self> {
         let mount = cgroup2_mount().map_err(io::Error::other)?;
         let own = fs::read_to_string("/proc/self/cgroup")?;
-        let own = own
-            .lines()
-            .find_map(|line| line.strip_prefix("0::/"))
-            .unwrap_or_default()
-            .to_owned();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default().to_owned();
         let unique = format!("wayswitch-bench-{}", std::process::id());
         let cgroup = mount.join(&unique);
         fs::create_dir(&cgroup)?;
@@ -95,15 +80,7 @@ impl Bench {
         let listener = TcpListener::from(listener);
         listener.set_nonblocking(true)?;
         let waypoint = listener.local_addr()?;
-        Ok(Self {
-            cgroup,
-            home: mount.join(own),
-            config,
-            redirect: Some(redirect),
-            listener,
-            waypoint,
-            rules: 0,
-        })
+        Ok(Self { cgroup, home: mount.join(own), config, redirect: Some(redirect), listener, waypoint, rules: 0 })
     }
 
     fn redirect(&mut self) -> &mut Redirect {
@@ -115,12 +92,7 @@ impl Bench {
         self.rules += 1;
         let (rules, action) = (self.rules, Action::Redirect(self.waypoint));
         let entries: Vec<Entry> = (0..count)
-            .map(|n| Entry {
-                destination: Destination::any_port(destination(n)),
-                action,
-                rule_id: n,
-                revision: rules,
-            })
+            .map(|n| Entry { destination: Destination::any_port(destination(n)), action, rule_id: n, revision: rules })
             .collect();
         let start = Instant::now();
         let prepared = self.redirect().prepare(rules, entries).expect("prepare");
@@ -156,16 +128,8 @@ impl Bench {
                 before = after;
             }
             let name = format!("{arm:?}").to_lowercase();
-            report(
-                &format!("{name}: connect4, median of the means of rounds"),
-                median(&mut connect),
-                connect_goal,
-            );
-            report(
-                &format!("{name}: sockops, all events of a connection"),
-                median(&mut sockops),
-                None,
-            );
+            report(&format!("{name}: connect4, median of the means of rounds"), median(&mut connect), connect_goal);
+            report(&format!("{name}: sockops, all events of a connection"), median(&mut sockops), None);
         }
         Ok(())
     }
@@ -193,11 +157,7 @@ impl Bench {
         ] {
             over[index].sort_unstable();
             let middle = over[index][over[index].len() / 2].max(0);
-            report(
-                what,
-                Duration::from_nanos(middle as u64),
-                Some(Duration::from_nanos(1500)),
-            );
+            report(what, Duration::from_nanos(middle as u64), Some(Duration::from_nanos(1500)));
         }
         let stats = self.redirect().stats().map_err(io::Error::other)?;
         println!(
@@ -249,12 +209,8 @@ impl Bench {
         for n in 0..ROUND {
             let mut turn = Vec::with_capacity(arms.len());
             for arm in arms {
-                let socket = if *arm == Arm::NoHook {
-                    outside.next()
-                } else {
-                    inside.next()
-                }
-                .expect("a socket per connect");
+                let socket =
+                    if *arm == Arm::NoHook { outside.next() } else { inside.next() }.expect("a socket per connect");
                 let to = self.goal(*arm, n);
                 let start = Instant::now();
                 rustix::net::connect(&socket, &to)?;
@@ -297,12 +253,7 @@ fn destination(n: u32) -> IpAddr {
 }
 
 fn stream() -> io::Result<OwnedFd> {
-    Ok(socket_with(
-        AddressFamily::INET,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        Some(ipproto::TCP),
-    )?)
+    Ok(socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?)
 }
 
 /// Sockets that end by a reset, so that no port stays in TIME_WAIT.

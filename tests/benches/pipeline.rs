@@ -47,40 +47,21 @@ struct Side {
 /// All of them; the first is what the others are compared with.
 fn sides() -> Vec<Side> {
     let (native, description) = Native::<Istio>::new("").unwrap();
-    vec![Side {
-        name: "native",
-        description,
-        resolver: Arc::new(native),
-    }]
+    vec![Side { name: "native", description, resolver: Arc::new(native) }]
 }
 
 impl Side {
     fn decide(&self, store: &Store) -> Decider {
-        let terms = Terms {
-            settings: "".into(),
-            denied: Choice::Direct,
-            undecided: Choice::Blocked,
-        };
-        Decider::new(
-            1,
-            Arc::clone(&self.description),
-            Arc::clone(&self.resolver),
-            terms,
-            store,
-        )
-        .map_err(|(row, why)| format!("{row:?}: {why}"))
-        .unwrap()
+        let terms = Terms { settings: "".into(), denied: Choice::Direct, undecided: Choice::Blocked };
+        Decider::new(1, Arc::clone(&self.description), Arc::clone(&self.resolver), terms, store)
+            .map_err(|(row, why)| format!("{row:?}: {why}"))
+            .unwrap()
     }
 }
 
 fn main() {
     let sides = sides();
-    decide(
-        &sides,
-        "10,000 rows",
-        &mesh::store(MeshSize::MEDIUM.objects(SEED)),
-        None,
-    );
+    decide(&sides, "10,000 rows", &mesh::store(MeshSize::MEDIUM.objects(SEED)), None);
     let objects = MeshSize::FULL.objects(SEED);
     let store = mesh::store(objects.iter().cloned());
     decide(&sides, "220,000 rows", &store, Some(DECIDE_GOAL));
@@ -107,11 +88,7 @@ fn decide(sides: &[Side], size: &str, store: &Store, goal: Option<Duration>) {
         }
     }
     let decider = sides[0].decide(store);
-    println!(
-        "decide {size}: {} rows, {} distinct",
-        decider.table().len(),
-        decider.distinct()
-    );
+    println!("decide {size}: {} rows, {} distinct", decider.table().len(), decider.distinct());
     let first = Spread::of(&mut cpus[0]).median;
     for (at, side) in sides.iter().enumerate() {
         let cpu = Spread::of(&mut cpus[at]);
@@ -120,11 +97,7 @@ fn decide(sides: &[Side], size: &str, store: &Store, goal: Option<Duration>) {
         match goal {
             _ if at > 0 => {
                 let ratio = cpu.median.as_secs_f64() / first.as_secs_f64();
-                println!(
-                    "; {ratio:.2}x {}, goal {RATIO_GOAL}x: {}",
-                    sides[0].name,
-                    verdict(ratio <= RATIO_GOAL)
-                );
+                println!("; {ratio:.2}x {}, goal {RATIO_GOAL}x: {}", sides[0].name, verdict(ratio <= RATIO_GOAL));
             }
             Some(goal) => println!("; goal {goal:?}: {}", verdict(cpu.median <= goal)),
             None => println!(),
@@ -137,10 +110,8 @@ fn change_one_pod(side: &Side, objects: &[Object], mut store: Store) {
     let before = Heap::now();
     let mut decider = side.decide(&store);
     let whole = Heap::now().held.saturating_sub(before.held);
-    let pods: Vec<&model::Pod> = objects
-        .iter()
-        .filter_map(|object| if let Object::Pod(pod) = object { Some(pod) } else { None })
-        .collect();
+    let pods: Vec<&model::Pod> =
+        objects.iter().filter_map(|object| if let Object::Pod(pod) = object { Some(pod) } else { None }).collect();
     let (mut times, mut heap, mut moved) = (Vec::new(), Vec::new(), 0);
     for at in 0..CHANGES {
         let mut pod = pods[at * pods.len() / CHANGES].clone();
@@ -163,10 +134,7 @@ fn change_one_pod(side: &Side, objects: &[Object], mut store: Store) {
     heap.sort_unstable();
     let (median, most) = (heap[CHANGES / 2], heap[CHANGES - 1]);
     let part = median as f64 / whole as f64;
-    println!(
-        "one Pod's change among {} rows ({moved} of {CHANGES} moved a row)",
-        decider.table().len()
-    );
+    println!("one Pod's change among {} rows ({moved} of {CHANGES} moved a row)", decider.table().len());
     println!("  {:<10} {}", side.name, Spread::of(&mut times));
     println!(
         "  {:<10} allocates {median} bytes (most {most}) beside {whole} held: {:.4} %, goal {} %: {}",
@@ -190,10 +158,7 @@ fn diff(side: &Side, store: &Store) {
         assert_eq!(changes.len(), DIFFERENT);
         times.push(time);
     }
-    println!(
-        "difference of two tables of {} rows, {DIFFERENT} of which differ",
-        table.len()
-    );
+    println!("difference of two tables of {} rows, {DIFFERENT} of which differ", table.len());
     println!("  {:<10} {}", "shared", Spread::of(&mut times));
     // A table decided afresh, as under new rules, shares no structure with the one before.
     let other = side.decide(store).table().clone();
@@ -233,21 +198,13 @@ struct Spread {
 impl Spread {
     fn of(times: &mut [Duration]) -> Self {
         times.sort_unstable();
-        Self {
-            least: times[0],
-            median: times[times.len() / 2],
-            p99: times[times.len() * 99 / 100],
-        }
+        Self { least: times[0], median: times[times.len() / 2], p99: times[times.len() * 99 / 100] }
     }
 }
 
 impl std::fmt::Display for Spread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "median {:.2?}, least {:.2?}, p99 {:.2?}",
-            self.median, self.least, self.p99
-        )
+        write!(f, "median {:.2?}, least {:.2?}, p99 {:.2?}", self.median, self.least, self.p99)
     }
 }
 
@@ -265,10 +222,7 @@ static FREED: AtomicUsize = AtomicUsize::new(0);
 impl Heap {
     fn now() -> Self {
         let allocated = ALLOCATED.load(Ordering::Relaxed);
-        Self {
-            allocated,
-            held: allocated - FREED.load(Ordering::Relaxed),
-        }
+        Self { allocated, held: allocated - FREED.load(Ordering::Relaxed) }
     }
 }
 
@@ -278,10 +232,7 @@ struct Counting;
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-#[expect(
-    unsafe_code,
-    reason = "the trait is unsafe; every call goes on to the system's allocator unchanged"
-)]
+#[expect(unsafe_code, reason = "the trait is unsafe; every call goes on to the system's allocator unchanged")]
 // SAFETY: as `System`, which does all the work; the counters have no influence on it.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

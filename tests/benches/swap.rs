@@ -76,9 +76,7 @@ fn swaps(what: &str, manifests: &Path, kernel: Option<&KernelPlaces>) -> Result<
     let last = swaps.last().context("no swaps")?;
     println!("  {what}: {} decisions, {} distinct", last["decisions"], last["distinct"]);
     let goal = if kernel.is_some() { " [goal: 100 ms to the kernel]" } else { " [goal: 60 ms to the table]" };
-    for (key, goal) in
-        [("swap_ms", goal), ("load_ms", ""), ("shadow_ms", ""), ("prepare_ms", ""), ("window_us", "")]
-    {
+    for (key, goal) in [("swap_ms", goal), ("load_ms", ""), ("shadow_ms", ""), ("prepare_ms", ""), ("window_us", "")] {
         let mut values: Vec<f64> = swaps.iter().skip(1).filter_map(|swap| swap[key].as_f64()).collect();
         values.sort_by(f64::total_cmp);
         let at = |share: usize| values[(values.len() - 1) * share / 100];
@@ -95,7 +93,8 @@ fn files<'a>(config: &'a str, component: &'a [u8]) -> [(&'a str, &'a [u8]); 2] {
 fn readers() -> Result<()> {
     let store = store(MeshSize::MEDIUM.objects(1));
     let table = |settings: &str| -> Result<Table> {
-        let (native, description) = tests::native::Native::<plugin_istio::Istio>::new(settings).map_err(anyhow::Error::msg)?;
+        let (native, description) =
+            tests::native::Native::<plugin_istio::Istio>::new(settings).map_err(anyhow::Error::msg)?;
         let native: Arc<dyn Resolver> = Arc::new(native);
         let decider = Decider::new(1, description, native, terms(settings), &store);
         Ok(decider.map_err(|(_, failure)| failure)?.table().clone())

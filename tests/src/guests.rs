@@ -4,10 +4,7 @@
 //!
 //! A guest's file holds only what is wrong with it; `tests/guests/parts` holds the rest. The first lines of each file
 //! say what the host must answer.
-#![expect(
-    clippy::panic,
-    reason = "support code of tests: a guest that does not encode is a mistake in this folder"
-)]
+#![expect(clippy::panic, reason = "support code of tests: a guest that does not encode is a mistake in this folder")]
 
 use anyhow::{Context as _, Result};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -32,10 +29,8 @@ const NAME_SIZE_MAX: usize = 256;
 type Package<'a> = &'a [(&'a str, &'a str)];
 
 /// The interface, file by file; a test compares the list with the folder.
-const WIT: Package<'static> = &[
-    ("types.wit", include_str!("../../wit/types.wit")),
-    ("waypoint.wit", include_str!("../../wit/waypoint.wit")),
-];
+const WIT: Package<'static> =
+    &[("types.wit", include_str!("../../wit/types.wit")), ("waypoint.wit", include_str!("../../wit/waypoint.wit"))];
 
 /// Layout, allocator and exports: part of every guest.
 const PREAMBLE: &str = include_str!("../guests/parts/preamble.wat");
@@ -43,18 +38,9 @@ const PREAMBLE: &str = include_str!("../guests/parts/preamble.wat");
 /// What a guest has if it does not define its own: how that would begin, and the text.
 const DEFAULTS: &[(&str, &str)] = &[
     ("(memory ", include_str!("../guests/parts/memory.wat")),
-    (
-        "(func $describe ",
-        include_str!("../guests/parts/describe.wat"),
-    ),
-    (
-        "(func $resolve ",
-        include_str!("../guests/parts/resolve.wat"),
-    ),
-    (
-        "(func $explain ",
-        include_str!("../guests/parts/explain.wat"),
-    ),
+    ("(func $describe ", include_str!("../guests/parts/describe.wat")),
+    ("(func $resolve ", include_str!("../guests/parts/resolve.wat")),
+    ("(func $explain ", include_str!("../guests/parts/explain.wat")),
     ("(func $decide ", include_str!("../guests/parts/decide.wat")),
 ];
 
@@ -107,14 +93,7 @@ pub fn names() -> &'static [&'static str] {
 /// # Panics
 /// Where there is no guest of that name, or it does not fit the WIT.
 pub fn component(name: &str) -> Vec<u8> {
-    or_panic(
-        name,
-        encode(
-            &[WIT],
-            "waypoint-resolver",
-            &module_text(name, text_of(name)),
-        ),
-    )
+    or_panic(name, encode(&[WIT], "waypoint-resolver", &module_text(name, text_of(name))))
 }
 
 /// The first half of a valid component.
@@ -152,9 +131,7 @@ pub fn oversized(limit: usize) -> Vec<u8> {
     const NAME: &[u8] = b"\x07padding";
     const LENGTH_BYTES: usize = 5;
     let mut bytes = component("well-behaved");
-    let content = (limit + 1)
-        .saturating_sub(bytes.len() + 1 + LENGTH_BYTES)
-        .max(NAME.len());
+    let content = (limit + 1).saturating_sub(bytes.len() + 1 + LENGTH_BYTES).max(NAME.len());
     let content_u32 = or_panic("oversized", u32::try_from(content).map_err(Into::into));
     bytes.push(0); // A custom section,
     // of this many bytes: always five of seven bits each, so that the length of the length does not vary,
@@ -201,10 +178,7 @@ pub fn importing_function() -> Vec<u8> {
             (select (global.get $choice=direct) (global.get $choice=blocked)
               (i32.and (i32.wrap_i64 (call $chance)) (i32.const 1)))))"#;
     let module = module_text("importing-function", GUEST);
-    or_panic(
-        "importing-function",
-        encode(&[WIT, &[CHANCE]], "resolver-by-chance", &module),
-    )
+    or_panic("importing-function", encode(&[WIT, &[CHANCE]], "resolver-by-chance", &module))
 }
 
 /// The guest `well-behaved`, made for version 0.2.0 of the package.
@@ -213,19 +187,10 @@ pub fn importing_function() -> Vec<u8> {
 /// Where the guest `well-behaved` does not encode.
 pub fn wrong_version() -> Vec<u8> {
     let later = |text: &str| text.replace(VERSION, "@0.2.0");
-    let wit: Vec<_> = WIT
-        .iter()
-        .map(|(file, text)| (*file, later(text)))
-        .collect();
-    let wit: Vec<_> = wit
-        .iter()
-        .map(|(file, text)| (*file, text.as_str()))
-        .collect();
+    let wit: Vec<_> = WIT.iter().map(|(file, text)| (*file, later(text))).collect();
+    let wit: Vec<_> = wit.iter().map(|(file, text)| (*file, text.as_str())).collect();
     let module = later(&module_text("wrong-version", text_of("well-behaved")));
-    or_panic(
-        "wrong-version",
-        encode(&[&wit], "waypoint-resolver", &module),
-    )
+    or_panic("wrong-version", encode(&[&wit], "waypoint-resolver", &module))
 }
 
 /// The guest `well-behaved` with so many more functions of about 200 instructions each, never called: what it costs is
@@ -237,33 +202,20 @@ pub fn big_code(functions: usize) -> Vec<u8> {
     // No compiler folds a chain of additions and multiplications, nor the shift between them.
     const STEP: &str = "i64.const 0x5851f42d4c957f2d i64.mul i64.const 0x14057b7ef767814f i64.add \
                         local.get 0 i64.xor i64.const 17 i64.rotl\n";
-    let function = format!(
-        "(func (param i64) (result i64) local.get 0\n{})\n",
-        STEP.repeat(25)
-    );
+    let function = format!("(func (param i64) (result i64) local.get 0\n{})\n", STEP.repeat(25));
     let module = module_text("big-code", &function.repeat(functions));
     or_panic("big-code", encode(&[WIT], "waypoint-resolver", &module))
 }
 
 fn text_of(name: &str) -> &'static str {
     let found = NAMES.iter().zip(TEXTS).find(|(known, _)| **known == name);
-    found.map_or_else(
-        || panic!("no guest is called {name}; there are {NAMES:?}"),
-        |(_, text)| text,
-    )
+    found.map_or_else(|| panic!("no guest is called {name}; there are {NAMES:?}"), |(_, text)| text)
 }
 
 /// The whole core module: the guest first, for WAT wants imports before all else.
 fn module_text(name: &str, guest: &str) -> String {
-    assert!(
-        name.len() <= NAME_SIZE_MAX,
-        "the name {name} is longer than its place in memory"
-    );
-    let defaults: String = DEFAULTS
-        .iter()
-        .filter(|(start, _)| !guest.contains(start))
-        .map(|(_, text)| *text)
-        .collect();
+    assert!(name.len() <= NAME_SIZE_MAX, "the name {name} is longer than its place in memory");
+    let defaults: String = DEFAULTS.iter().filter(|(start, _)| !guest.contains(start)).map(|(_, text)| *text).collect();
     format!(
         "(module\n{guest}\n{PREAMBLE}\n{defaults}\n\
          (global $name-length i32 (i32.const {}))\n(data (i32.const 1024) \"{name}\"))",
@@ -278,11 +230,7 @@ fn encode(packages: &[Package<'_>], world: &str, module: &str) -> Result<Vec<u8>
     let (resolve, world) = world_of(packages, world)?;
     embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8)
         .context("add the WIT to the core module")?;
-    ComponentEncoder::default()
-        .validate(true)
-        .module(&core)?
-        .encode()
-        .context("make a component of the core module")
+    ComponentEncoder::default().validate(true).module(&core)?.encode().context("make a component of the core module")
 }
 
 /// Finds the world in the last package; each may use those before it.
@@ -294,16 +242,11 @@ fn world_of(packages: &[Package<'_>], world: &str) -> Result<(Resolve, WorldId)>
         for (file, text) in *files {
             source.push_str(file, *text);
         }
-        let group = source
-            .parse()
-            .map_err(|(_, error)| error)
-            .context("parse the WIT")?;
+        let group = source.parse().map_err(|(_, error)| error).context("parse the WIT")?;
         last = Some(resolve.push_group(group).context("resolve the WIT")?);
     }
     let package = last.context("no WIT was given")?;
-    let world = resolve
-        .select_world(&[package], Some(world))
-        .context("find the world")?;
+    let world = resolve.select_world(&[package], Some(world)).context("find the world")?;
     Ok((resolve, world))
 }
 

@@ -1,8 +1,8 @@
 //! Support of the tests: hostile components, generated meshes, native resolvers. Nothing of it ships.
 
 pub mod candidate;
-pub mod demo;
 pub mod conformance;
+pub mod demo;
 pub mod guests;
 pub mod mesh;
 pub mod native;

@@ -22,10 +22,7 @@ impl<P: sdk::Resolver> Native<P> {
     /// # Errors
     /// What the plugin says of the settings.
     pub fn new(settings: &str) -> Result<(Self, Arc<Description>), String> {
-        Ok((
-            Self { plugin: PhantomData },
-            Arc::new(description(P::describe(settings)?)),
-        ))
+        Ok((Self { plugin: PhantomData }, Arc::new(description(P::describe(settings)?))))
     }
 }
 
@@ -53,23 +50,13 @@ pub fn lower(batch: &Batch<'_>) -> sdk::Batch {
 }
 
 fn pairs(pairs: &[(Name, Name)]) -> Vec<sdk::Pair> {
-    pairs
-        .iter()
-        .map(|(key, value)| sdk::Pair {
-            key: key.to_string(),
-            value: value.to_string(),
-        })
-        .collect()
+    pairs.iter().map(|(key, value)| sdk::Pair { key: key.to_string(), value: value.to_string() }).collect()
 }
 
 fn node(node: &NodeInput) -> sdk::Node {
     let text = |part: &Option<Name>| part.as_deref().unwrap_or_default().to_owned();
     let [region, zone, subzone] = node.locality.each_ref().map(text);
-    sdk::Node {
-        name: text(&node.name),
-        locality: sdk::Locality { region, zone, subzone },
-        labels: pairs(&node.labels),
-    }
+    sdk::Node { name: text(&node.name), locality: sdk::Locality { region, zone, subzone }, labels: pairs(&node.labels) }
 }
 
 fn namespace(namespace: &NamespaceInput) -> sdk::Namespace {
@@ -145,16 +132,8 @@ fn subject(question: &Question<'_>) -> sdk::Subject {
 
 fn answer(decision: sdk::Decision) -> Answer {
     let target = |target: sdk::Target| {
-        let sdk::Target {
-            gateway,
-            address,
-            weight,
-        } = target;
-        AnswerTarget {
-            gateway,
-            address,
-            weight,
-        }
+        let sdk::Target { gateway, address, weight } = target;
+        AnswerTarget { gateway, address, weight }
     };
     Answer {
         choice: match decision.choice {
@@ -194,14 +173,7 @@ fn description(given: sdk::Description) -> Description {
             node_name: has(sdk::Fields::NODE_NAME),
             node_locality: has(sdk::Fields::NODE_LOCALITY),
         },
-        reads: given
-            .reads
-            .into_iter()
-            .map(|read| Read {
-                at: source(read.at),
-                key: read.key.into(),
-            })
-            .collect(),
+        reads: given.reads.into_iter().map(|read| Read { at: source(read.at), key: read.key.into() }).collect(),
         references: given.references.into_iter().map(reference).collect(),
         reach: match given.reach {
             sdk::Reach::Referenced => Reach::Referenced,
@@ -247,11 +219,7 @@ mod tests {
 
     fn table(description: Arc<Description>, resolver: Arc<dyn model::Resolver>) -> (Table, usize) {
         let store = mesh::store(MeshSize::MEDIUM.objects(3));
-        let terms = Terms {
-            settings: "".into(),
-            denied: Choice::Blocked,
-            undecided: Choice::Blocked,
-        };
+        let terms = Terms { settings: "".into(), denied: Choice::Blocked, undecided: Choice::Blocked };
         let decider = Decider::new(1, description, resolver, terms, &store).unwrap_or_else(|(_, why)| panic!("{why}"));
         (decider.table().clone(), decider.distinct())
     }
@@ -262,38 +230,19 @@ mod tests {
         let (istio, distinct) = table(description, Arc::new(native));
         let declared = rules::description(Reach::Referenced, Fields::default());
         let (plain, _) = table(declared, Arc::new(rules::PlainRules));
-        let differing: Vec<_> = plain
-            .diff(&istio)
-            .into_iter()
-            .map(|change| change.key.to_string())
-            .collect();
+        let differing: Vec<_> = plain.diff(&istio).into_iter().map(|change| change.key.to_string()).collect();
         assert!(differing.is_empty(), "{differing:?}");
-        assert!(
-            istio.len() > 9_000 && distinct < istio.len() / 20,
-            "{distinct} of {} are distinct",
-            istio.len()
-        );
+        assert!(istio.len() > 9_000 && distinct < istio.len() / 20, "{distinct} of {} are distinct", istio.len());
     }
 
     #[test]
     fn a_generated_mesh_has_rows_of_every_outcome() {
-        let (table, _) = table(
-            rules::description(Reach::Referenced, Fields::default()),
-            Arc::new(rules::PlainRules),
-        );
+        let (table, _) = table(rules::description(Reach::Referenced, Fields::default()), Arc::new(rules::PlainRules));
         let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
         for (_, row) in table.iter() {
-            *reasons
-                .entry(row.decision.reason.as_deref().unwrap_or("none"))
-                .or_default() += 1;
+            *reasons.entry(row.decision.reason.as_deref().unwrap_or("none")).or_default() += 1;
         }
-        let expected = [
-            "AttachmentDenied",
-            "UnsupportedTrafficType",
-            "WaypointAccepted",
-            "WaypointIsNotReady",
-            "none",
-        ];
+        let expected = ["AttachmentDenied", "UnsupportedTrafficType", "WaypointAccepted", "WaypointIsNotReady", "none"];
         assert_eq!(reasons.keys().copied().collect::<Vec<_>>(), expected, "{reasons:?}");
     }
 }

@@ -88,14 +88,7 @@ fn check(reach: Reach) {
     });
     match runner.run(&case, |case| replay(reach, &case)) {
         Ok(()) => {}
-        Err(TestError::Fail(
-            why,
-            Case {
-                fields,
-                fingerprints,
-                history,
-            },
-        )) => panic!(
+        Err(TestError::Fail(why, Case { fields, fingerprints, history })) => panic!(
             "{why}\n\nreach {reach:?}, fields {fields}, fingerprints {fingerprints}; WAYSWITCH_SEED={seed}; \
              the shortest history that fails:\n{history:?}"
         ),
@@ -125,12 +118,7 @@ type Look = (Subject, Decision, u64, Option<String>);
 
 fn replay(reach: Reach, case: &Case) -> Checked {
     let fields = if case.fields {
-        Fields {
-            service_account: true,
-            name: true,
-            hosts: true,
-            ..Fields::default()
-        }
+        Fields { service_account: true, name: true, hosts: true, ..Fields::default() }
     } else {
         Fields::default()
     };
@@ -147,19 +135,9 @@ fn replay(reach: Reach, case: &Case) -> Checked {
 impl World {
     fn new(description: Arc<Description>, fingerprints: bool) -> Result<Self, TestCaseError> {
         let store = Store::new(Facts::default());
-        let asked = Arc::new(Asked {
-            fingerprints,
-            questions: Mutex::default(),
-        });
+        let asked = Arc::new(Asked { fingerprints, questions: Mutex::default() });
         let decider = fresh(&description, asked.clone(), &store)?;
-        Ok(Self {
-            objects: BTreeMap::new(),
-            store,
-            description,
-            asked,
-            decider,
-            held: Vec::new(),
-        })
+        Ok(Self { objects: BTreeMap::new(), store, description, asked, decider, held: Vec::new() })
     }
 
     fn step(&mut self, operations: &[Operation]) -> Checked {
@@ -190,31 +168,16 @@ impl World {
     }
 
     fn invariant_the_revision_counts_real_changes(&self, before: u64, really: usize, changes: &Changes) -> Checked {
-        prop_assert_eq!(
-            self.store.revision(),
-            before + really as u64,
-            "the revision counts what really changed"
-        );
-        prop_assert!(
-            really > 0 || changes.is_empty(),
-            "nothing changed, but {:?} is said to be concerned",
-            changes
-        );
+        prop_assert_eq!(self.store.revision(), before + really as u64, "the revision counts what really changed");
+        prop_assert!(really > 0 || changes.is_empty(), "nothing changed, but {:?} is said to be concerned", changes);
         prop_assert_eq!(self.store.len(), self.objects.len());
         Ok(())
     }
 
     fn invariant_kept_up_equals_fresh(&self) -> Checked {
-        let afresh = fresh(
-            &self.description,
-            Arc::new(Asked::silently(self.asked.fingerprints)),
-            &self.store,
-        )?;
+        let afresh = fresh(&self.description, Arc::new(Asked::silently(self.asked.fingerprints)), &self.store)?;
         let (kept, afresh) = (self.decider.table(), afresh.table());
-        prop_assert_eq!(
-            (kept.revision, afresh.revision),
-            (self.store.revision(), self.store.revision())
-        );
+        prop_assert_eq!((kept.revision, afresh.revision), (self.store.revision(), self.store.revision()));
         let keys = |table: &Table| table.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>();
         prop_assert_eq!(keys(kept), keys(afresh), "the same rows");
         for ((key, kept), (_, afresh)) in kept.iter().zip(afresh.iter()) {
@@ -224,10 +187,7 @@ impl World {
             prop_assert!(kept.degraded.is_none(), "{} is degraded although nothing fails", key);
         }
         // They differ in the revision at which rows last moved, which no sink cares about.
-        prop_assert!(
-            kept.diff(afresh).is_empty(),
-            "a difference of tables that have the same effect"
-        );
+        prop_assert!(kept.diff(afresh).is_empty(), "a difference of tables that have the same effect");
         Ok(())
     }
 
@@ -243,19 +203,11 @@ impl World {
             let (old, new) = (old.get(key).copied(), new.get(key).copied());
             let effect = |row: Option<&Row>| row.map(|row| (row.subject.clone(), row.decision.clone()));
             if effect(old) != effect(new) {
-                naive.push(RowChange {
-                    key: key.clone(),
-                    before: old.cloned(),
-                    after: new.cloned(),
-                });
+                naive.push(RowChange { key: key.clone(), before: old.cloned(), after: new.cloned() });
             }
         }
         prop_assert_eq!(shown(announced), shown(&naive), "announced, and compared row by row");
-        prop_assert_eq!(
-            shown(&before.diff(after)),
-            shown(&naive),
-            "Table::diff, and compared row by row"
-        );
+        prop_assert_eq!(shown(&before.diff(after)), shown(&naive), "Table::diff, and compared row by row");
         Ok(())
     }
 
@@ -292,11 +244,7 @@ impl World {
         published.sort();
         let rows = self.decider.table().iter();
         let rows = rows.map(|(key, row)| (key.clone(), &row.subject.addresses, row.subject.dialled_by_address));
-        prop_assert_eq!(
-            rows.collect::<Vec<_>>(),
-            published,
-            "rows, and objects that are published"
-        );
+        prop_assert_eq!(rows.collect::<Vec<_>>(), published, "rows, and objects that are published");
         Ok(())
     }
 
@@ -304,24 +252,15 @@ impl World {
     fn invariant_questions_hold_what_was_declared(&self) -> Checked {
         for (key, row) in self.decider.table().iter() {
             let input = &row.input;
-            let meta = self
-                .object(row_kind(key.kind), &key.namespace, &key.name)
-                .map(Object::meta);
+            let meta = self.object(row_kind(key.kind), &key.namespace, &key.name).map(Object::meta);
             let Some(meta) = meta else {
                 return Err(TestCaseError::fail(format!("{key} has a row but no object")));
             };
-            let own_namespace = self
-                .object(Kind::Namespace, "", &key.namespace)
-                .map(|object| &object.meta().labels);
+            let own_namespace = self.object(Kind::Namespace, "", &key.namespace).map(|object| &object.meta().labels);
             let nothing = Labels::default();
             let ns_labels = own_namespace.unwrap_or(&nothing);
             prop_assert_eq!(input.namespace.known, own_namespace.is_some(), "{}", key);
-            prop_assert_eq!(
-                &**input.namespace.labels,
-                &read(ns_labels, "istio.io/use-waypoint"),
-                "{}",
-                key
-            );
+            prop_assert_eq!(&**input.namespace.labels, &read(ns_labels, "istio.io/use-waypoint"), "{}", key);
             let candidates: Vec<&GatewayKey> = input.candidates.iter().map(|gateway| &gateway.key).collect();
             let expected = self.candidates(&key.namespace, &meta.labels, ns_labels);
             prop_assert_eq!(candidates, expected.iter().collect::<Vec<_>>(), "candidates of {}", key);
@@ -329,38 +268,22 @@ impl World {
             for view in &input.candidates {
                 let object = self.object(Kind::Gateway, &view.key.namespace, &view.key.name);
                 let Some(Object::Gateway(gateway)) = object else {
-                    return Err(TestCaseError::fail(format!(
-                        "{} is a candidate but no object",
-                        view.key
-                    )));
+                    return Err(TestCaseError::fail(format!("{} is a candidate but no object", view.key)));
                 };
                 prop_assert_eq!(&view.addresses, &gateway.addresses);
-                let class = self
-                    .object(Kind::GatewayClass, "", &gateway.class)
-                    .map(|class| &class.meta().labels);
-                let seen = view
-                    .class
-                    .as_ref()
-                    .map(|class| (class.name.clone(), class.labels.to_vec()));
+                let class = self.object(Kind::GatewayClass, "", &gateway.class).map(|class| &class.meta().labels);
+                let seen = view.class.as_ref().map(|class| (class.name.clone(), class.labels.to_vec()));
                 let labels = read(class.unwrap_or(&nothing), WAYPOINT_FOR);
                 prop_assert_eq!(seen, Some((gateway.class.clone(), labels)), "class of {}", view.key);
                 for (shown, listener) in view.listeners.iter().zip(&gateway.listeners) {
-                    let matches = listener
-                        .selector
-                        .as_ref()
-                        .is_some_and(|selector| selector.matches(ns_labels));
+                    let matches = listener.selector.as_ref().is_some_and(|selector| selector.matches(ns_labels));
                     prop_assert_eq!(shown.selector.is_some(), listener.selector.is_some());
                     selected.extend(shown.selector.filter(|_| matches));
                 }
             }
             selected.sort_unstable();
             selected.dedup();
-            prop_assert_eq!(
-                &input.namespace.selected_by,
-                &selected,
-                "selectors that match {}",
-                key.namespace
-            );
+            prop_assert_eq!(&input.namespace.selected_by, &selected, "selectors that match {}", key.namespace);
         }
         Ok(())
     }
@@ -405,11 +328,7 @@ impl World {
 }
 
 fn fresh(description: &Arc<Description>, resolver: Arc<dyn Resolver>, store: &Store) -> Result<Decider, TestCaseError> {
-    let terms = Terms {
-        settings: "".into(),
-        denied: Choice::Direct,
-        undecided: Choice::Blocked,
-    };
+    let terms = Terms { settings: "".into(), denied: Choice::Direct, undecided: Choice::Blocked };
     Decider::new(1, Arc::clone(description), resolver, terms, store)
         .map_err(|(row, why)| TestCaseError::fail(format!("{row:?}: {why}")))
 }
@@ -422,11 +341,7 @@ fn row_kind(kind: RowKind) -> Kind {
 }
 
 fn read(labels: &Labels, prefix: &str) -> Vec<(Name, Name)> {
-    labels
-        .iter()
-        .filter(|(key, _)| key.starts_with(prefix))
-        .cloned()
-        .collect()
+    labels.iter().filter(|(key, _)| key.starts_with(prefix)).cloned().collect()
 }
 
 fn looks(table: &Table) -> Vec<(RowKey, Look)> {
@@ -434,20 +349,11 @@ fn looks(table: &Table) -> Vec<(RowKey, Look)> {
 }
 
 fn look(row: &Row) -> Look {
-    (
-        (*row.subject).clone(),
-        (*row.decision).clone(),
-        row.revision,
-        row.degraded.as_deref().map(str::to_owned),
-    )
+    ((*row.subject).clone(), (*row.decision).clone(), row.revision, row.degraded.as_deref().map(str::to_owned))
 }
 
 fn show(change: &RowChange) -> (String, Option<Look>, Option<Look>) {
-    (
-        change.key.to_string(),
-        change.before.as_ref().map(look),
-        change.after.as_ref().map(look),
-    )
+    (change.key.to_string(), change.before.as_ref().map(look), change.after.as_ref().map(look))
 }
 
 /// A resolver that remembers what it was asked.
@@ -459,30 +365,18 @@ struct Asked {
 
 impl Asked {
     fn silently(fingerprints: bool) -> Self {
-        Self {
-            fingerprints,
-            questions: Mutex::default(),
-        }
+        Self { fingerprints, questions: Mutex::default() }
     }
 
     fn count(&self) -> u32 {
-        self.questions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .sum()
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 
     /// Within a batch, and in a Decider's life: until so many are known that it may have forgotten some.
     fn invariant_each_question_is_asked_once(&self) -> Checked {
         let questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
         let again = questions.values().filter(|times| **times > 1).count();
-        prop_assert!(
-            again == 0 || questions.len() > BATCH_ROWS_MAX,
-            "{} of {} asked again",
-            again,
-            questions.len()
-        );
+        prop_assert!(again == 0 || questions.len() > BATCH_ROWS_MAX, "{} of {} asked again", again, questions.len());
         Ok(())
     }
 }
@@ -500,21 +394,14 @@ impl Resolver for Asked {
         distinct.dedup();
         if distinct.len() != hashes.len() {
             let what = "the same question twice in one batch".to_owned();
-            return Err(ResolveFailure {
-                limit: None,
-                what,
-                row: None,
-            });
+            return Err(ResolveFailure { limit: None, what, row: None });
         }
         let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
         for hash in &hashes {
             *questions.entry(*hash).or_default() += 1;
         }
         if self.fingerprints {
-            Ok(hashes
-                .iter()
-                .map(|hash| rules::direct(Some(&format!("F{hash:x}"))))
-                .collect())
+            Ok(hashes.iter().map(|hash| rules::direct(Some(&format!("F{hash:x}")))).collect())
         } else {
             rules::PlainRules.resolve(batch)
         }
@@ -531,17 +418,10 @@ fn two_sets_of_rules_written_from_the_specification_agree() {
         let mut store = Store::new(Facts::default());
         store.apply_all(history.steps.iter().flatten().map(Operation::event));
         let istio = fresh(&description, Arc::clone(&istio), &store)?;
-        let plain = fresh(
-            &rules::description(Reach::Referenced, Fields::default()),
-            Arc::new(rules::PlainRules),
-            &store,
-        )?;
+        let plain =
+            fresh(&rules::description(Reach::Referenced, Fields::default()), Arc::new(rules::PlainRules), &store)?;
         let changes = plain.table().diff(istio.table());
-        prop_assert!(
-            changes.is_empty(),
-            "plain rules, and the plugin: {:?}",
-            changes.first().map(show)
-        );
+        prop_assert!(changes.is_empty(), "plain rules, and the plugin: {:?}", changes.first().map(show));
         Ok(())
     });
     if let Err(failure) = outcome {
@@ -561,11 +441,8 @@ fn a_projection_names_exactly_the_rows_whose_question_or_subject_changed() {
             let old: HashMap<_, _> = projection.rows().map(|(key, row)| (key.clone(), row.clone())).collect();
             let changes = store.apply_all(step.iter().map(Operation::event));
             let concerned = projection.apply(&store, &changes);
-            let keys: std::collections::BTreeSet<_> = old
-                .keys()
-                .cloned()
-                .chain(projection.rows().map(|(key, _)| key.clone()))
-                .collect();
+            let keys: std::collections::BTreeSet<_> =
+                old.keys().cloned().chain(projection.rows().map(|(key, _)| key.clone())).collect();
             let changed = keys.into_iter().filter(|key| old.get(key) != projection.get(key));
             prop_assert_eq!(concerned, changed.collect::<std::collections::BTreeSet<_>>());
         }

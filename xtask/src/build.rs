@@ -13,11 +13,7 @@ use crate::{process, workspace};
 /// Package, cargo's name for its library, and the artefact's name.
 const PLUGINS: [(&str, &str, &str); 2] = [
     ("plugin-istio", "plugin_istio.wasm", "istio.wasm"),
-    (
-        "plugin-service-account",
-        "plugin_service_account.wasm",
-        "service-account.wasm",
-    ),
+    ("plugin-service-account", "plugin_service_account.wasm", "service-account.wasm"),
 ];
 const KERNEL_PACKAGE: &str = "ebpf-programs";
 /// The program in that package, and the artefact.
@@ -56,10 +52,7 @@ fn plugins(toolchain: &Toolchain) -> Result<()> {
 fn kernel_programs(toolchain: &Toolchain) -> Result<()> {
     let target = workspace::root().join("target/ebpf");
     process::run(guest_build(toolchain, &target, "ebpf").args(["--package", KERNEL_PACKAGE]))?;
-    publish(
-        &target.join(toolchain.target).join("ebpf").join(KERNEL_PROGRAM),
-        KERNEL_OBJECT,
-    )
+    publish(&target.join(toolchain.target).join("ebpf").join(KERNEL_PROGRAM), KERNEL_OBJECT)
 }
 
 /// The host's crates embed the object, so there must be one, but not necessarily a new one.

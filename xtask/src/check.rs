@@ -19,14 +19,8 @@ pub(crate) fn run(source: Source) -> Result<()> {
     step("format", workspace::cargo("fmt").args(["--all", "--check"]))?;
     // Build scripts embed plugins and kernel programs: without them nothing can be linted.
     build::run(source)?;
-    step(
-        "lints",
-        workspace::cargo("clippy").args(["--all-targets", "--", "-D", "warnings"]),
-    )?;
-    step(
-        "lints",
-        beside_default(&mut workspace::cargo("clippy")).args(["--all-targets", "--", "-D", "warnings"]),
-    )?;
+    step("lints", workspace::cargo("clippy").args(["--all-targets", "--", "-D", "warnings"]))?;
+    step("lints", beside_default(&mut workspace::cargo("clippy")).args(["--all-targets", "--", "-D", "warnings"]))?;
     step("documentation", documentation().arg("--no-deps"))?;
     step("documentation", beside_default(documentation().arg("--no-deps")))?;
     if process::on_path("cargo-deny") {

@@ -73,9 +73,7 @@ mod tests {
     #[test]
     fn arguments_of_the_demo_are_passed_on() {
         let cli = Cli::try_parse_from(["xtask", "demo", "--json", "out.json", "--connections", "5"]).unwrap();
-        let Command::Demo { arguments } = cli.command else {
-            panic!("not the demo")
-        };
+        let Command::Demo { arguments } = cli.command else { panic!("not the demo") };
         assert_eq!(arguments, ["--json", "out.json", "--connections", "5"]);
     }
 }

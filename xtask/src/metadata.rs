@@ -13,18 +13,13 @@ pub(crate) fn read() -> Result<Value> {
 /// Cargo's folder for what it builds for the host.
 pub(crate) fn target_folder() -> Result<std::path::PathBuf> {
     let answer = query(&["--no-deps"])?;
-    let folder = answer
-        .get("target_directory")
-        .and_then(Value::as_str)
-        .context("cargo names no target folder")?;
+    let folder = answer.get("target_directory").and_then(Value::as_str).context("cargo names no target folder")?;
     Ok(folder.into())
 }
 
 fn query(arguments: &[&str]) -> Result<Value> {
     let text = process::output(
-        workspace::cargo("metadata")
-            .args(["--quiet", "--offline", "--format-version", "1"])
-            .args(arguments),
+        workspace::cargo("metadata").args(["--quiet", "--offline", "--format-version", "1"]).args(arguments),
     )?;
     serde_json::from_str(&text).context("cargo's metadata is not JSON")
 }

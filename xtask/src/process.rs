@@ -19,9 +19,7 @@ const REASON_CHARS_MAX: usize = 160;
 /// Runs a program whose output belongs to the user, and fails unless it succeeds.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let name = describe(command);
-    let status = command
-        .status()
-        .with_context(|| format!("`{name}` could not be started"))?;
+    let status = command.status().with_context(|| format!("`{name}` could not be started"))?;
     if !status.success() {
         bail!("`{name}` failed ({status})");
     }
@@ -31,10 +29,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// What a program prints, trimmed. Fails unless it succeeds.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let name = describe(command);
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("`{name}` could not be started"))?;
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("`{name}` could not be started"))?;
     if !output.status.success() {
         bail!("`{name}` failed ({})", output.status);
     }
@@ -101,12 +96,7 @@ impl Step {
             }
             Some(status) => bail!("{}: it failed ({status}); log: {}", self.what, self.log.display()),
             None => {
-                bail!(
-                    "{}: no end after {} s; log: {}",
-                    self.what,
-                    self.limit.as_secs(),
-                    self.log.display()
-                )
+                bail!("{}: no end after {} s; log: {}", self.what, self.limit.as_secs(), self.log.display())
             }
         }
     }
@@ -142,9 +132,7 @@ impl Step {
 
 /// The first line in which a program says why it gives up, shortened.
 fn own_reason(log: &str) -> Option<String> {
-    let line = log
-        .lines()
-        .find(|line| line.starts_with("error: ") || line.starts_with("E: "))?;
+    let line = log.lines().find(|line| line.starts_with("error: ") || line.starts_with("E: "))?;
     Some(line.chars().take(REASON_CHARS_MAX).collect())
 }
 
@@ -160,26 +148,16 @@ mod tests {
 
     fn step(name: &str, limit: Duration) -> Step {
         let log = std::env::temp_dir().join(format!("xtask-{name}-{}.log", std::process::id()));
-        Step {
-            what: "trying".to_owned(),
-            estimate: "at once",
-            limit,
-            log,
-        }
+        Step { what: "trying".to_owned(), estimate: "at once", limit, log }
     }
 
     #[test]
     fn a_failed_attempt_says_why_and_names_the_log() {
         let step = step("attempt", Duration::from_secs(60));
-        let error = step
-            .attempt(Command::new("sh").args(["-c", "echo 'error: no network' >&2; exit 3"]))
-            .unwrap_err();
+        let error = step.attempt(Command::new("sh").args(["-c", "echo 'error: no network' >&2; exit 3"])).unwrap_err();
         let text = format!("{error:#}");
         fs::remove_file(&step.log).unwrap();
-        let expected = format!(
-            "error: no network: trying: it failed (exit status: 3); log: {}",
-            step.log.display()
-        );
+        let expected = format!("error: no network: trying: it failed (exit status: 3); log: {}", step.log.display());
         assert_eq!(text, expected);
     }
 
@@ -188,10 +166,7 @@ mod tests {
         let step = step("limit", Duration::from_millis(100));
         let error = step.run(Command::new("sleep").arg("600")).unwrap_err();
         fs::remove_file(&step.log).unwrap();
-        assert!(
-            error.to_string().starts_with("trying: no end after 0 s; log: "),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("trying: no end after 0 s; log: "), "{error}");
     }
 
     #[test]

@@ -50,14 +50,8 @@ pub(crate) struct Toolchains {
 /// `cargo xtask setup`.
 pub(crate) fn run(source: Source) -> Result<()> {
     let toolchains = ensure(source)?;
-    let bpf = toolchains
-        .bpf
-        .as_ref()
-        .map_or("left out", |toolchain| toolchain.origin.name());
-    eprintln!(
-        "setup: ready (plugins: {}, kernel programs: {bpf})",
-        toolchains.wasm.origin.name()
-    );
+    let bpf = toolchains.bpf.as_ref().map_or("left out", |toolchain| toolchain.origin.name());
+    eprintln!("setup: ready (plugins: {}, kernel programs: {bpf})", toolchains.wasm.origin.name());
     Ok(())
 }
 
@@ -66,10 +60,7 @@ pub(crate) fn ensure(source: Source) -> Result<Toolchains> {
     let host = Host::find()?;
     let cache = Cache::open()?;
     let find = |target| {
-        let mut candidates = source
-            .origins()
-            .iter()
-            .map(|origin| Toolchain::new(target, *origin, &host, &cache));
+        let mut candidates = source.origins().iter().map(|origin| Toolchain::new(target, *origin, &host, &cache));
         candidates.find(Toolchain::is_ready)
     };
     if let (Some(wasm), Some(bpf)) = (find(WASM), find(BPF)) {

@@ -31,10 +31,7 @@ pub(crate) fn run(source: Source) -> Result<()> {
     let tidy = tidy::run();
 
     if tally.skipped > 0 {
-        println!(
-            "{} left out, see SKIPPED above: they need root and a kernel with cgroup2 and BPF",
-            tally.skipped
-        );
+        println!("{} left out, see SKIPPED above: they need root and a kernel with cgroup2 and BPF", tally.skipped);
     }
     println!("{} passed, {} failed", tally.passed, tally.failed);
     if !all_succeeded || tally.failed > 0 {
@@ -56,9 +53,7 @@ fn kernel_required() -> bool {
 /// Shows the tests' output as it comes and counts. True if cargo was content.
 fn run_one(command: &mut Command, tally: &mut Tally) -> Result<bool> {
     // The output of tests that pass is asked for because a skipped test passes; the tally shows only that part of it.
-    command
-        .args(["--no-fail-fast", "--", "--show-output"])
-        .stdout(Stdio::piped());
+    command.args(["--no-fail-fast", "--", "--show-output"]).stdout(Stdio::piped());
     if kernel_required() {
         command.env(REQUIRE_KERNEL, "1");
     }

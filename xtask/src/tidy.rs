@@ -26,9 +26,7 @@ pub(crate) struct Source {
 
 impl Source {
     fn has_extension(&self, extension: &str) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|found| found == extension)
+        Path::new(&self.path).extension().is_some_and(|found| found == extension)
     }
 }
 
@@ -88,10 +86,7 @@ fn read(root: &Path) -> Result<Vec<Source>> {
 /// `None` for a file that is not text.
 fn source(root: &Path, path: &PathBuf) -> Option<Source> {
     let text = fs::read_to_string(path).ok()?;
-    Some(Source {
-        path: path.strip_prefix(root).ok()?.to_string_lossy().into_owned(),
-        text,
-    })
+    Some(Source { path: path.strip_prefix(root).ok()?.to_string_lossy().into_owned(), text })
 }
 
 #[cfg(test)]

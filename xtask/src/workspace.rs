@@ -51,10 +51,7 @@ pub(crate) fn remap_registry() -> Vec<String> {
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")))
         .unwrap_or_default();
     // They are there: our own dependencies were unpacked into them.
-    let folders = std::fs::read_dir(home.join("registry/src"))
-        .into_iter()
-        .flatten()
-        .flatten();
+    let folders = std::fs::read_dir(home.join("registry/src")).into_iter().flatten().flatten();
     let mut flags: Vec<String> = folders.map(|folder| remap(&folder.path(), "/crates")).collect();
     flags.sort();
     flags

@@ -146,10 +146,7 @@ impl Value {
         let mut hash = 0x9e37_79b9_7f4a_7c15;
         hash = mix(hash, pair(k0, k1));
         hash = mix(hash, pair(k2, k3));
-        hash = mix(
-            hash,
-            key.port as u64 | (key.protocol as u64) << 16 | (key.profile as u64) << 24,
-        );
+        hash = mix(hash, key.port as u64 | (key.protocol as u64) << 16 | (key.profile as u64) << 24);
         hash = mix(hash, pair(v0, v1));
         hash = mix(hash, pair(v2, v3));
         let low = self.port as u32 | (self.action as u32) << 16 | (self.reserved as u32) << 24;

@@ -25,12 +25,7 @@ fn value(action: u8, address: Address, port: u16, errno: u32) -> Value {
 }
 
 fn key(address: Address, port: u16) -> Key {
-    Key {
-        address,
-        port: port.to_be(),
-        protocol: TCP,
-        profile: PROFILE_DEFAULT,
-    }
+    Key { address, port: port.to_be(), protocol: TCP, profile: PROFILE_DEFAULT }
 }
 
 #[test]
@@ -89,10 +84,7 @@ fn every_verdict_of_a_small_universe_is_the_reference_one() {
                             }
                             Verdict::Deny { errno, reason } => (reason.name(), Some(errno)),
                         };
-                        assert_eq!(
-                            found, expected,
-                            "action {action} {family:?} {target:?} port {port} errno {errno}"
-                        );
+                        assert_eq!(found, expected, "action {action} {family:?} {target:?} port {port} errno {errno}");
                         seen += 1;
                     }
                 }
@@ -105,12 +97,7 @@ fn every_verdict_of_a_small_universe_is_the_reference_one() {
 #[test]
 fn without_rules_only_the_configured_number_passes() {
     for configured in 0..=u8::MAX {
-        let passes = matches!(
-            before_rules(configured),
-            Verdict::Pass {
-                reason: Reason::BeforeRulesPassed
-            }
-        );
+        let passes = matches!(before_rules(configured), Verdict::Pass { reason: Reason::BeforeRulesPassed });
         assert_eq!(passes, configured == BeforeRules::Pass as u8, "{configured}");
     }
 }
@@ -119,12 +106,7 @@ fn without_rules_only_the_configured_number_passes() {
 fn reasons_are_numbered_in_order_and_named_apart() {
     for (index, reason) in Reason::ALL.iter().enumerate() {
         assert_eq!(*reason as usize, index);
-        assert_eq!(
-            Reason::ALL.iter().filter(|other| other.name() == reason.name()).count(),
-            1,
-            "{}",
-            reason.name()
-        );
+        assert_eq!(Reason::ALL.iter().filter(|other| other.name() == reason.name()).count(), 1, "{}", reason.name());
     }
 }
 
@@ -144,22 +126,15 @@ fn the_seal_notices_every_flipped_bit() {
         for bit in 0..bits {
             let (mut key, mut other) = (key, value);
             flip(bit, &mut key, &mut other);
-            assert!(
-                (key, other) != (self::key(V4, 80), value),
-                "{field} bit {bit} was not flipped"
-            );
+            assert!((key, other) != (self::key(V4, 80), value), "{field} bit {bit} was not flipped");
             assert_ne!(other.seal_for(&key), value.seal, "{field} bit {bit}");
         }
     };
-    check("key address", 128, &|bit, key, _| {
-        key.address = flipped(key.address, bit)
-    });
+    check("key address", 128, &|bit, key, _| key.address = flipped(key.address, bit));
     check("key port", 16, &|bit, key, _| key.port ^= 1 << bit);
     check("key protocol", 8, &|bit, key, _| key.protocol ^= 1 << bit);
     check("key profile", 8, &|bit, key, _| key.profile ^= 1 << bit);
-    check("target address", 128, &|bit, _, value| {
-        value.address = flipped(value.address, bit)
-    });
+    check("target address", 128, &|bit, _, value| value.address = flipped(value.address, bit));
     check("target port", 16, &|bit, _, value| value.port ^= 1 << bit);
     check("action", 8, &|bit, _, value| value.action ^= 1 << bit);
     check("reserved", 8, &|bit, _, value| value.reserved ^= 1 << bit);
@@ -175,40 +150,15 @@ fn the_seal_notices_every_flipped_bit() {
 fn the_seal_notices_an_entry_made_of_two() {
     let (key_a, key_b) = (key(V4, 80), key(V6, 80));
     let a = value(3, V6, 15008, 0).sealed(&key_a);
-    let b = Value {
-        rules: 4,
-        revision: 10,
-        rule_id: 8,
-        ..value(4, V4, 1, 111)
-    }
-    .sealed(&key_b);
+    let b = Value { rules: 4, revision: 10, rule_id: 8, ..value(4, V4, 1, 111) }.sealed(&key_b);
     assert_ne!(b.seal_for(&key_a), b.seal, "a whole entry of another key");
     let halves = [
-        Value {
-            address: b.address,
-            ..a
-        },
-        Value {
-            port: b.port,
-            action: b.action,
-            errno: b.errno,
-            ..a
-        },
-        Value {
-            rule_id: b.rule_id,
-            seal: b.seal,
-            ..a
-        },
+        Value { address: b.address, ..a },
+        Value { port: b.port, action: b.action, errno: b.errno, ..a },
+        Value { rule_id: b.rule_id, seal: b.seal, ..a },
         Value { rules: b.rules, ..a },
-        Value {
-            revision: b.revision,
-            ..a
-        },
-        Value {
-            rules: a.rules,
-            revision: a.revision,
-            ..b
-        },
+        Value { revision: b.revision, ..a },
+        Value { rules: a.rules, revision: a.revision, ..b },
     ];
     for (index, torn) in halves.iter().enumerate() {
         assert_ne!(torn.seal_for(&key_a), torn.seal, "half {index}");

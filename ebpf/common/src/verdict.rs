@@ -161,10 +161,7 @@ impl Verdict {
     #[inline(always)]
     #[must_use]
     pub const fn refuse(reason: Reason) -> Self {
-        Self::Deny {
-            errno: ECONNREFUSED,
-            reason,
-        }
+        Self::Deny { errno: ECONNREFUSED, reason }
     }
 }
 
@@ -177,26 +174,13 @@ pub const fn decide(value: &Value, family: Family) -> Verdict {
         Some(Action::Proxy) => Verdict::refuse(Reason::ProxyReserved),
         Some(Action::Deny) => {
             // Zero would read as success, and what is beyond the kernel's range as EPERM: neither is what a rule says.
-            let errno = if value.errno == 0 || value.errno > ERRNO_MAX {
-                ECONNREFUSED
-            } else {
-                value.errno
-            };
-            Verdict::Deny {
-                errno,
-                reason: Reason::Deny,
-            }
+            let errno = if value.errno == 0 || value.errno > ERRNO_MAX { ECONNREFUSED } else { value.errno };
+            Verdict::Deny { errno, reason: Reason::Deny }
         }
         Some(Action::Redirect) if value.port == 0 => Verdict::refuse(Reason::Malformed),
         Some(Action::Redirect) => match (family, value.address.v4()) {
-            (Family::V4, None) => Verdict::Deny {
-                errno: EHOSTUNREACH,
-                reason: Reason::NoV4Address,
-            },
-            _ => Verdict::Redirect {
-                address: value.address,
-                port: value.port,
-            },
+            (Family::V4, None) => Verdict::Deny { errno: EHOSTUNREACH, reason: Reason::NoV4Address },
+            _ => Verdict::Redirect { address: value.address, port: value.port },
         },
         None => Verdict::refuse(Reason::Malformed),
     }
@@ -207,9 +191,7 @@ pub const fn decide(value: &Value, family: Family) -> Verdict {
 #[must_use]
 pub const fn before_rules(configured: u8) -> Verdict {
     if configured == BeforeRules::Pass as u8 {
-        Verdict::Pass {
-            reason: Reason::BeforeRulesPassed,
-        }
+        Verdict::Pass { reason: Reason::BeforeRulesPassed }
     } else {
         Verdict::refuse(Reason::BeforeRulesDenied)
     }

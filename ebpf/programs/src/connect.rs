@@ -69,12 +69,7 @@ fn run(ctx: &SockAddrContext, family: Family, address: Address) -> i32 {
     let (Some(rules), Some(meta)) = (maps::RULES.get(slot), maps::META.get_ptr(slot)) else {
         return unruled(ctx, family, Verdict::refuse(Reason::SlotMissing));
     };
-    let key = Key {
-        address,
-        port,
-        protocol: TCP,
-        profile: PROFILE_DEFAULT,
-    };
+    let key = Key { address, port, protocol: TCP, profile: PROFILE_DEFAULT };
     let mut value = BLANK;
     let found = find(rules, meta, key, &mut value);
     match found {

@@ -4,10 +4,7 @@
 //! refused connection or in a counter, never in a silent bypass.
 #![no_std]
 #![no_main]
-#![expect(
-    unsafe_code,
-    reason = "contexts, helpers and maps are raw pointers here; the verifier checks them"
-)]
+#![expect(unsafe_code, reason = "contexts, helpers and maps are raw pointers here; the verifier checks them")]
 
 mod connect;
 mod maps;

@@ -55,9 +55,7 @@ fn is_wanted(record: &Record) -> bool {
 fn record_of(socket: *mut bpf_sock) -> *const Record {
     let map = core::ptr::from_ref(&maps::ORIG).cast_mut().cast();
     // SAFETY: a socket storage map and a socket that was checked for null; without the create flag, so no value is passed.
-    unsafe { bpf_sk_storage_get(map, socket.cast(), core::ptr::null_mut(), 0) }
-        .cast_const()
-        .cast()
+    unsafe { bpf_sk_storage_get(map, socket.cast(), core::ptr::null_mut(), 0) }.cast_const().cast()
 }
 
 #[inline(always)]
@@ -68,16 +66,9 @@ fn pair_key(ctx: &SockOpsContext) -> PairKey {
         // All fields are read before the choice between them: a read on each side would be merged into one at a computed
         // offset, and the verifier allows constant offsets into a context only.
         let family = (&raw const (*ops).family).read_volatile();
-        let v4 = [
-            (&raw const (*ops).local_ip4).read_volatile(),
-            (&raw const (*ops).remote_ip4).read_volatile(),
-        ];
+        let v4 = [(&raw const (*ops).local_ip4).read_volatile(), (&raw const (*ops).remote_ip4).read_volatile()];
         let v6 = [words(&raw const (*ops).local_ip6), words(&raw const (*ops).remote_ip6)];
-        let [source, destination] = if family == AF_INET {
-            v4.map(Address::from_v4)
-        } else {
-            v6
-        };
+        let [source, destination] = if family == AF_INET { v4.map(Address::from_v4) } else { v6 };
         PairKey {
             netns_cookie: netns_cookie(ops),
             source,

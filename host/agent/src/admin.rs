@@ -61,7 +61,8 @@ pub(crate) async fn serve(
             Ok(())
         }
         AdminAddress::Tcp(address) => {
-            let listener = TcpListener::bind(address).await.with_context(|| format!("admin cannot listen on {address}"))?;
+            let listener =
+                TcpListener::bind(address).await.with_context(|| format!("admin cannot listen on {address}"))?;
             tracing::info!(address = %listener.local_addr()?, "admin listens");
             Ok(axum::serve(listener, router).with_graceful_shutdown(stop).await?)
         }

@@ -201,7 +201,9 @@ impl Conductor {
         }
         candidate.decider.apply(&self.store, &missed);
         match candidate.decider.degraded().first() {
-            Some(row) => Err(Refusal::new(Stage::Shadow, format!("{row} changed in the meantime and cannot be decided"))),
+            Some(row) => {
+                Err(Refusal::new(Stage::Shadow, format!("{row} changed in the meantime and cannot be decided")))
+            }
             None => Ok(candidate),
         }
     }

@@ -8,8 +8,8 @@ pub mod config;
 mod rules_folder;
 mod watch;
 
-mod loader;
 mod conductor;
+mod loader;
 mod published;
 
 mod admin;

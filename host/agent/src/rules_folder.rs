@@ -185,9 +185,9 @@ impl RulesFolder {
     fn open_version(&self) -> Result<Dir, String> {
         let folder = open(&self.path)?;
         match folder.symlink_metadata(CONFIG_MAP_DATA) {
-            Ok(_) => folder.open_dir(CONFIG_MAP_DATA).map_err(|error| {
-                format!("{}/{CONFIG_MAP_DATA} cannot be opened: {error}", self.path.display())
-            }),
+            Ok(_) => folder
+                .open_dir(CONFIG_MAP_DATA)
+                .map_err(|error| format!("{}/{CONFIG_MAP_DATA} cannot be opened: {error}", self.path.display())),
             Err(_) => Ok(folder),
         }
     }
@@ -230,7 +230,6 @@ fn read_bounded(folder: &Dir, path: &Path, bytes_max: u64) -> Result<Vec<u8>, St
     file.take(bytes_max).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
-
 
 fn fingerprint(text: &str, component: &[u8]) -> Fingerprint {
     use sha2::{Digest, Sha256};

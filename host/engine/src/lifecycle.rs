@@ -70,14 +70,15 @@ impl Candidate {
     pub fn shadow(component: Loaded, terms: Terms, rules: u64, store: &Store) -> Result<Self, Refusal> {
         let start = Instant::now();
         let description = Arc::clone(component.description());
-        let decider = Decider::new(rules, description, Arc::clone(&component) as _, terms.clone(), store)
-            .map_err(|(row, failure)| {
+        let decider = Decider::new(rules, description, Arc::clone(&component) as _, terms.clone(), store).map_err(
+            |(row, failure)| {
                 let mut refusal = Refusal::of_call(Stage::Shadow, failure);
                 if let Some(row) = row {
                     refusal.reason = format!("{row}: {}", refusal.reason);
                 }
                 refusal
-            })?;
+            },
+        )?;
         let shadow_ms = start.elapsed().as_secs_f64() * 1e3;
         Ok(Self { component, terms, decider, revision: store.revision(), load_ms: 0.0, shadow_ms })
     }

@@ -20,12 +20,7 @@ pub(crate) struct Document<'a> {
 /// has more than comments and directives; directives (`%YAML`) belong to the `---` that follows.
 pub(crate) fn documents(text: &str) -> impl Iterator<Item = Document<'_>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    Documents {
-        text,
-        at: 0,
-        line: 1,
-        number: 0,
-    }
+    Documents { text, at: 0, line: 1, number: 0 }
 }
 
 struct Documents<'a> {
@@ -85,11 +80,7 @@ impl<'a> Documents<'a> {
         self.at = next;
         self.line = next_line;
         self.number += 1;
-        Document {
-            number: self.number,
-            line,
-            text: self.text.get(start..end).unwrap_or_default(),
-        }
+        Document { number: self.number, line, text: self.text.get(start..end).unwrap_or_default() }
     }
 }
 
@@ -169,10 +160,7 @@ mod tests {
 
     #[test]
     fn comments_and_directives_before_the_first_marker_belong_to_it() {
-        check(
-            "# licence\n%YAML 1.2\n---\na: 1\n",
-            &[(1, 1, "# licence\n%YAML 1.2\n---\na: 1\n")],
-        );
+        check("# licence\n%YAML 1.2\n---\na: 1\n", &[(1, 1, "# licence\n%YAML 1.2\n---\na: 1\n")]);
     }
 
     #[test]

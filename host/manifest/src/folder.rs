@@ -40,18 +40,10 @@ pub(crate) fn read_path(path: &Path, limits: &Limits, each: &mut dyn FnMut(File)
             let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
                 return Err(unreadable(error));
             };
-            let parent = if parent.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                parent
-            };
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
             let folder = Dir::open_ambient_dir(parent, cap_std::ambient_authority()).map_err(unreadable)?;
             let text = read_file(&folder, Path::new(name), limits);
-            each(File {
-                path: path.to_owned(),
-                text,
-                format: format_of(path),
-            });
+            each(File { path: path.to_owned(), text, format: format_of(path) });
             Ok(())
         }
         Err(error) => Err(unreadable(error)),
@@ -63,19 +55,13 @@ fn read_folder(path: &Path, folder: &Dir, limits: &Limits, each: &mut dyn FnMut(
     // Not there in an ordinary folder.
     let data = folder.open_dir(CONFIG_MAP_DATA).ok();
     for name in names {
-        let link = data
-            .as_ref()
-            .and_then(|data| Some((data, target_in_data(folder, &name)?)));
+        let link = data.as_ref().and_then(|data| Some((data, target_in_data(folder, &name)?)));
         let text = match &link {
             Some((data, target)) => read_file(data, target, limits),
             None => read_file(folder, Path::new(&name), limits),
         };
         let path = path.join(&name);
-        each(File {
-            format: format_of(&path),
-            path,
-            text,
-        });
+        each(File { format: format_of(&path), path, text });
     }
     Ok(())
 }
@@ -91,17 +77,13 @@ fn manifest_names(folder: &Dir, limits: &Limits) -> Result<Vec<OsString>, Fault>
     let mut names = Vec::new();
     for entry in folder.entries().map_err(unreadable)? {
         let name = entry.map_err(unreadable)?.file_name();
-        let is_manifest = [".yaml", ".yml", ".json"]
-            .iter()
-            .any(|end| name.as_bytes().ends_with(end.as_bytes()));
+        let is_manifest = [".yaml", ".yml", ".json"].iter().any(|end| name.as_bytes().ends_with(end.as_bytes()));
         // Dot files are of editors, and of the kubelet.
         if !is_manifest || name.as_bytes().starts_with(b".") {
             continue;
         }
         if names.len() == limits.files_max {
-            return Err(Fault::TooManyFiles {
-                files_max: limits.files_max,
-            });
+            return Err(Fault::TooManyFiles { files_max: limits.files_max });
         }
         names.push(name);
     }
@@ -120,37 +102,21 @@ fn read_file(folder: &Dir, name: &Path, limits: &Limits) -> Result<String, Fault
         return Err(Fault::NotAFile);
     }
     if meta.len() > bytes_max {
-        return Err(Fault::FileTooLarge {
-            bytes: meta.len(),
-            bytes_max,
-        });
+        return Err(Fault::FileTooLarge { bytes: meta.len(), bytes_max });
     }
     let mut bytes = Vec::new();
     // It may have grown since.
-    file.take(bytes_max.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > bytes_max {
-        return Err(Fault::FileTooLarge {
-            bytes: bytes.len() as u64,
-            bytes_max,
-        });
+        return Err(Fault::FileTooLarge { bytes: bytes.len() as u64, bytes_max });
     }
-    String::from_utf8(bytes).map_err(|error| Fault::NotUtf8 {
-        offset: error.utf8_error().valid_up_to(),
-    })
+    String::from_utf8(bytes).map_err(|error| Fault::NotUtf8 { offset: error.utf8_error().valid_up_to() })
 }
 
 fn format_of(path: &Path) -> Format {
-    if path.extension().is_some_and(|end| end == "json") {
-        Format::Json
-    } else {
-        Format::Yaml
-    }
+    if path.extension().is_some_and(|end| end == "json") { Format::Json } else { Format::Yaml }
 }
 
 fn unreadable(error: io::Error) -> Fault {
-    Fault::Unreadable {
-        source: Arc::new(error),
-    }
+    Fault::Unreadable { source: Arc::new(error) }
 }

@@ -24,10 +24,7 @@ pub(crate) struct Values<'a> {
 impl<'a> Values<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Self {
-            stream: serde_json::Deserializer::from_str(text).into_iter(),
-            lines: Lines::new(text),
-        }
+        Self { stream: serde_json::Deserializer::from_str(text).into_iter(), lines: Lines::new(text) }
     }
 
     /// The next value and where it starts; none at the end of the file.
@@ -37,11 +34,7 @@ impl<'a> Values<'a> {
     pub(crate) fn next(&mut self) -> Option<Result<(&'a RawValue, Place), Misfit>> {
         Some(match self.stream.next()? {
             Ok(value) => Ok((value, self.lines.place(value.get()))),
-            Err(error) => Err(Misfit {
-                line: error.line(),
-                column: error.column(),
-                fault: syntax(&error, None),
-            }),
+            Err(error) => Err(Misfit { line: error.line(), column: error.column(), fault: syntax(&error, None) }),
         })
     }
 
@@ -105,11 +98,7 @@ fn tree(item: Option<usize>, text: &str, place: Place, limits: &Limits) -> Tree 
 }
 
 fn nothing((line, column): Place) -> Node {
-    Node {
-        line,
-        column,
-        value: Value::Null,
-    }
+    Node { line, column, value: Value::Null }
 }
 
 fn syntax(error: &serde_json::Error, items_read: Option<usize>) -> Fault {
@@ -118,11 +107,7 @@ fn syntax(error: &serde_json::Error, items_read: Option<usize>) -> Fault {
     if let Some(at) = message.rfind(" at line ") {
         message.truncate(at);
     }
-    Fault::Syntax {
-        format: "JSON",
-        message,
-        items_read,
-    }
+    Fault::Syntax { format: "JSON", message, items_read }
 }
 
 /// Hands on the elements of a JSON list, one at a time.
@@ -152,11 +137,7 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            at: 0,
-            place: (1, 1),
-        }
+        Self { text, at: 0, place: (1, 1) }
     }
 
     /// Where `slice`, a part of the text, starts.
@@ -164,11 +145,7 @@ impl<'a> Lines<'a> {
         let offset = (slice.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
         let between = self.text.get(self.at..offset).unwrap_or_default();
         for c in between.chars() {
-            self.place = if c == '\n' {
-                (self.place.0 + 1, 1)
-            } else {
-                (self.place.0, self.place.1 + 1)
-            };
+            self.place = if c == '\n' { (self.place.0 + 1, 1) } else { (self.place.0, self.place.1 + 1) };
         }
         self.at += between.len();
         self.place

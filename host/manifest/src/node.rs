@@ -177,39 +177,20 @@ pub(crate) struct NodeSeed<'a> {
 impl<'a> NodeSeed<'a> {
     /// The tree of an object.
     pub(crate) fn object(allowance: &'a Allowance, place: (usize, usize)) -> Self {
-        Self {
-            allowance,
-            depth: 0,
-            place,
-            keep: Keep::ObjectFields,
-        }
+        Self { allowance, depth: 0, place, keep: Keep::ObjectFields }
     }
 
     /// The tree of one field of an object.
     pub(crate) fn field(allowance: &'a Allowance, place: (usize, usize)) -> Self {
-        Self {
-            allowance,
-            depth: 1,
-            place,
-            keep: Keep::All,
-        }
+        Self { allowance, depth: 1, place, keep: Keep::All }
     }
 
     fn inside(self, place: (usize, usize)) -> Self {
-        Self {
-            depth: self.depth + 1,
-            place,
-            keep: Keep::All,
-            ..self
-        }
+        Self { depth: self.depth + 1, place, keep: Keep::All, ..self }
     }
 
     fn node(self, value: Value) -> Node {
-        Node {
-            line: self.place.0,
-            column: self.place.1,
-            value,
-        }
+        Node { line: self.place.0, column: self.place.1, value }
     }
 }
 

@@ -41,12 +41,7 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Position {
-            document,
-            item,
-            line,
-            column,
-        } = self.position;
+        let Position { document, item, line, column } = self.position;
         f.write_str(&printable(&self.file))?;
         if line > 0 {
             write!(f, ":{line}")?;
@@ -216,9 +211,7 @@ pub enum Fault {
 }
 
 fn lost(items_read: Option<usize>) -> String {
-    items_read.map_or_else(String::new, |n| {
-        format!(" (the List was read up to item {n}, the rest is lost)")
-    })
+    items_read.map_or_else(String::new, |n| format!(" (the List was read up to item {n}, the rest is lost)"))
 }
 
 /// A fault and where it is; the file and document are added by who knows them.
@@ -256,12 +249,7 @@ mod tests {
     fn a_problem_is_one_line_with_file_line_column_and_document() {
         let problem = Problem {
             file: "mesh.yaml".into(),
-            position: Position {
-                document: 2,
-                item: Some(4),
-                line: 17,
-                column: 3,
-            },
+            position: Position { document: 2, item: Some(4), line: 17, column: 3 },
             object: Some("Service shop/cart".to_owned()),
             fault: Fault::Missing { path: "metadata.name" },
         };
@@ -281,10 +269,7 @@ mod tests {
             fault: Fault::Unreadable { source },
         };
         let line = problem.to_string();
-        assert!(
-            line.starts_with("a[31m.yaml: cannot be read") && line.ends_with(": permission denied"),
-            "{line}"
-        );
+        assert!(line.starts_with("a[31m.yaml: cannot be read") && line.ends_with(": permission denied"), "{line}");
     }
 
     #[test]

@@ -12,29 +12,15 @@ use crate::yaml;
 /// It is larger than [`Limits::document_bytes_max`], not valid YAML, or not of that type; with the line where known.
 pub fn settings<T: DeserializeOwned>(file: &str, text: &str, limits: &Limits) -> Result<T, Box<Problem>> {
     read(text, limits).map_err(|Misfit { line, column, fault }| {
-        let position = Position {
-            document: 0,
-            item: None,
-            line,
-            column,
-        };
-        Box::new(Problem {
-            file: file.into(),
-            position,
-            object: None,
-            fault,
-        })
+        let position = Position { document: 0, item: None, line, column };
+        Box::new(Problem { file: file.into(), position, object: None, fault })
     })
 }
 
 fn read<T: DeserializeOwned>(text: &str, limits: &Limits) -> Result<T, Misfit> {
     let (bytes, bytes_max) = (text.len(), limits.document_bytes_max);
     if bytes > bytes_max {
-        return Err(Misfit {
-            line: 0,
-            column: 0,
-            fault: Fault::DocumentTooLarge { bytes, bytes_max },
-        });
+        return Err(Misfit { line: 0, column: 0, fault: Fault::DocumentTooLarge { bytes, bytes_max } });
     }
     yaml::settings(text, limits)
 }
@@ -51,17 +37,10 @@ mod tests {
     }
 
     fn check(text: &str, expected: Result<(&str, Option<u64>), &str>) {
-        let limits = Limits {
-            document_bytes_max: 60,
-            ..Limits::default()
-        };
+        let limits = Limits { document_bytes_max: 60, ..Limits::default() };
         let read = settings::<Config>("config.yaml", text, &limits).map(|c| (c.component, c.timeout_ms));
         let expected = expected.map(|(component, timeout)| (component.to_owned(), timeout));
-        assert_eq!(
-            read.map_err(|problem| problem.to_string()),
-            expected.map_err(str::to_owned),
-            "{text}"
-        );
+        assert_eq!(read.map_err(|problem| problem.to_string()), expected.map_err(str::to_owned), "{text}");
     }
 
     #[test]

@@ -60,9 +60,7 @@ impl<'a> TypeName<'a> {
 pub(crate) fn type_name(node: &Node) -> Result<TypeName<'_>, Misfit> {
     let root = View::root(node);
     if !matches!(node.value, Value::Map(_)) {
-        return Err(root.misfit(Fault::NotAnObject {
-            found: node.value.noun(),
-        }));
+        return Err(root.misfit(Fault::NotAnObject { found: node.value.noun() }));
     }
     let required = |path| match root.text_field(path)? {
         Some(text) if !text.is_empty() => Ok(text),
@@ -96,12 +94,8 @@ pub(crate) fn shape(node: &Node, limits: &Limits) -> Result<Shape, Misfit> {
     let name = type_name(node)?;
     let root = View::root(node);
     let object = match (name.group, name.kind) {
-        (CORE, "Namespace") => Object::Namespace(Namespace {
-            meta: meta(&root, Scope::Cluster, limits)?,
-        }),
-        (GATEWAY, "GatewayClass") => Object::GatewayClass(GatewayClass {
-            meta: meta(&root, Scope::Cluster, limits)?,
-        }),
+        (CORE, "Namespace") => Object::Namespace(Namespace { meta: meta(&root, Scope::Cluster, limits)? }),
+        (GATEWAY, "GatewayClass") => Object::GatewayClass(GatewayClass { meta: meta(&root, Scope::Cluster, limits)? }),
         (GATEWAY, "Gateway") => Object::Gateway(gateway(&root, limits)?),
         (CORE, "Service") => Object::Service(service(&root, limits)?),
         (CORE, "Pod") => Object::Pod(pod(&root, limits)?),
@@ -146,11 +140,7 @@ fn name(meta: &View<'_, '_>, path: &'static str, text: &str, limits: &Limits) ->
     let bytes_max = limits.name_bytes_max;
     let bad = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '/' | '%');
     if text.len() > bytes_max || matches!(text, "." | "..") || text.contains(bad) {
-        return Err(meta.misfit(Fault::BadName {
-            path,
-            value: quoted(text),
-            bytes_max,
-        }));
+        return Err(meta.misfit(Fault::BadName { path, value: quoted(text), bytes_max }));
     }
     Ok(text.into())
 }
@@ -165,18 +155,10 @@ fn gateway(root: &View<'_, '_>, limits: &Limits) -> Result<Gateway, Misfit> {
     if let Some(status) = root.field("status")? {
         addresses = status.list_field("addresses", |view| {
             let kind = view.text_field("type")?.map(Name::from);
-            Ok(StatusAddress {
-                kind,
-                value: view.text_field("value")?.unwrap_or_default().into(),
-            })
+            Ok(StatusAddress { kind, value: view.text_field("value")?.unwrap_or_default().into() })
         })?;
     }
-    Ok(Gateway {
-        meta,
-        class,
-        listeners,
-        addresses,
-    })
+    Ok(Gateway { meta, class, listeners, addresses })
 }
 
 fn listener(view: &View<'_, '_>, limits: &Limits) -> Result<Listener, Misfit> {
@@ -185,18 +167,10 @@ fn listener(view: &View<'_, '_>, limits: &Limits) -> Result<Listener, Misfit> {
         && let Some(namespaces) = routes.field("namespaces")?
     {
         admits_from = namespaces.text_field("from")?.map(Name::from);
-        selector = namespaces
-            .field("selector")?
-            .map(|view| self::selector(&view, limits))
-            .transpose()?;
+        selector = namespaces.field("selector")?.map(|view| self::selector(&view, limits)).transpose()?;
     }
     let protocol = view.text_field("protocol")?.unwrap_or_default().into();
-    Ok(Listener {
-        port: view.number_field("port")?,
-        protocol,
-        admits_from,
-        selector,
-    })
+    Ok(Listener { port: view.number_field("port")?, protocol, admits_from, selector })
 }
 
 fn selector(view: &View<'_, '_>, limits: &Limits) -> Result<Selector, Misfit> {
@@ -207,23 +181,14 @@ fn selector(view: &View<'_, '_>, limits: &Limits) -> Result<Selector, Misfit> {
             values: view.list_field("values", |value| value.text().map(Name::from))?,
         })
     })?;
-    Ok(Selector {
-        labels: view.labels_field("matchLabels", limits)?,
-        requirements,
-    })
+    Ok(Selector { labels: view.labels_field("matchLabels", limits)?, requirements })
 }
 
 fn service(root: &View<'_, '_>, limits: &Limits) -> Result<Service, Misfit> {
     let meta = meta(root, Scope::Namespace, limits)?;
     let Some(spec) = root.field("spec")? else {
         let selector = model::Labels::default();
-        return Ok(Service {
-            meta,
-            external_name: false,
-            addresses: Vec::new(),
-            bad_address: None,
-            selector,
-        });
+        return Ok(Service { meta, external_name: false, addresses: Vec::new(), bad_address: None, selector });
     };
     let mut written = spec.list_field("clusterIPs", |view| view.text().map(Name::from))?;
     if written.is_empty() {
@@ -233,13 +198,7 @@ fn service(root: &View<'_, '_>, limits: &Limits) -> Result<Service, Misfit> {
     written.retain(|ip| !matches!(&**ip, "" | "None"));
     let (addresses, bad_address) = parse_addresses(&written);
     let external_name = spec.text_field("type")? == Some("ExternalName");
-    Ok(Service {
-        meta,
-        external_name,
-        addresses,
-        bad_address,
-        selector: spec.labels_field("selector", limits)?,
-    })
+    Ok(Service { meta, external_name, addresses, bad_address, selector: spec.labels_field("selector", limits)? })
 }
 
 fn pod(root: &View<'_, '_>, limits: &Limits) -> Result<Pod, Misfit> {
@@ -260,21 +219,11 @@ fn pod(root: &View<'_, '_>, limits: &Limits) -> Result<Pod, Misfit> {
         }
     }
     let (addresses, bad_address) = parse_addresses(&written);
-    Ok(Pod {
-        meta,
-        service_account,
-        finished,
-        addresses,
-        bad_address,
-        host_network,
-    })
+    Ok(Pod { meta, service_account, finished, addresses, bad_address, host_network })
 }
 
 /// The addresses that parse, and the first that does not.
 fn parse_addresses(written: &[Name]) -> (Vec<IpAddr>, Option<Name>) {
     let addresses = written.iter().filter_map(|ip| ip.parse().ok()).collect();
-    (
-        addresses,
-        written.iter().find(|ip| ip.parse::<IpAddr>().is_err()).cloned(),
-    )
+    (addresses, written.iter().find(|ip| ip.parse::<IpAddr>().is_err()).cloned())
 }

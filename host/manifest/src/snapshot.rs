@@ -53,33 +53,19 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Unread { group, kind, later } = &self.unread;
         let Position { document, line, .. } = self.position;
-        write!(
-            f,
-            "{}:{line}: document {document}: {} of kind {kind}",
-            printable(&self.file),
-            self.count
-        )?;
+        write!(f, "{}:{line}: document {document}: {} of kind {kind}", printable(&self.file), self.count)?;
         if !group.is_empty() {
             write!(f, " of {group}")?;
         }
-        f.write_str(if *later {
-            " not read yet by this version"
-        } else {
-            " ignored: unknown kind"
-        })
+        f.write_str(if *later { " not read yet by this version" } else { " ignored: unknown kind" })
     }
 }
 
 /// The events that lead from `old` to `new`, first all that came or changed, then all that went. Positions do not count.
 pub fn diff(old: &Snapshot, new: &Snapshot) -> Vec<Event> {
-    let came = new
-        .objects
-        .iter()
-        .filter(|(key, entry)| old.objects.get(key).is_none_or(|o| o.object != entry.object));
+    let came = new.objects.iter().filter(|(key, entry)| old.objects.get(key).is_none_or(|o| o.object != entry.object));
     let went = old.objects.keys().filter(|key| !new.objects.contains_key(key));
-    came.map(|(_, entry)| Event::Apply(Object::clone(&entry.object)))
-        .chain(went.cloned().map(Event::Delete))
-        .collect()
+    came.map(|(_, entry)| Event::Apply(Object::clone(&entry.object))).chain(went.cloned().map(Event::Delete)).collect()
 }
 
 /// Files and folders of manifests that are read again and again.
@@ -100,11 +86,7 @@ type FileKey = (usize, PathBuf);
 impl FolderSource {
     /// A source that has read nothing yet. Later paths win over earlier ones.
     pub fn new(paths: Vec<PathBuf>, limits: Limits) -> Self {
-        Self {
-            paths,
-            limits,
-            files: BTreeMap::new(),
-        }
+        Self { paths, limits, files: BTreeMap::new() }
     }
 
     /// Reads everything, and never fails as a whole: what could not be read is among the problems.
@@ -141,14 +123,7 @@ struct Report<'a> {
 impl<'a> Report<'a> {
     fn new(limits: &'a Limits) -> Self {
         let (problems, warnings) = (Vec::new(), BTreeMap::new());
-        Self {
-            limits,
-            problems,
-            problems_dropped: 0,
-            warnings,
-            objects: 0,
-            is_full: false,
-        }
+        Self { limits, problems, problems_dropped: 0, warnings, objects: 0, is_full: false }
     }
 
     /// Parses a file. Where that did not work in full, objects that it gave `last` time and does not give now stay.
@@ -167,14 +142,7 @@ impl<'a> Report<'a> {
             Found::Object { object, position } => {
                 if self.takes_object(&name, position) {
                     let file = name.clone();
-                    found.push((
-                        object.key(),
-                        Entry {
-                            object: Arc::new(object),
-                            file,
-                            position,
-                        },
-                    ));
+                    found.push((object.key(), Entry { object: Arc::new(object), file, position }));
                 } else {
                     is_whole = false;
                 }
@@ -202,12 +170,7 @@ impl<'a> Report<'a> {
         }
         if !std::mem::replace(&mut self.is_full, true) {
             let fault = Fault::TooManyObjects { objects_max };
-            self.problem(Problem {
-                file: file.clone(),
-                position,
-                object: None,
-                fault,
-            });
+            self.problem(Problem { file: file.clone(), position, object: None, fault });
         }
         false
     }
@@ -216,12 +179,7 @@ impl<'a> Report<'a> {
         if let Some(warning) = self.warnings.get_mut(&unread) {
             warning.count += 1;
         } else if self.warnings.len() < self.limits.problems_max {
-            let warning = Warning {
-                unread: unread.clone(),
-                count: 1,
-                file: file.clone(),
-                position,
-            };
+            let warning = Warning { unread: unread.clone(), count: 1, file: file.clone(), position };
             self.warnings.insert(unread, warning);
         }
     }
@@ -236,37 +194,17 @@ impl<'a> Report<'a> {
 
     fn finish(mut self, files: &BTreeMap<FileKey, Vec<(ObjectKey, Entry)>>) -> Snapshot {
         if self.problems_dropped > 0 {
-            let fault = Fault::FurtherProblems {
-                count: self.problems_dropped,
-            };
+            let fault = Fault::FurtherProblems { count: self.problems_dropped };
             let file = self.problems.last().map_or_else(|| "".into(), |p| p.file.clone());
-            self.problems.push(Problem {
-                file,
-                position: Position::default(),
-                object: None,
-                fault,
-            });
+            self.problems.push(Problem { file, position: Position::default(), object: None, fault });
         }
-        let objects = files
-            .values()
-            .flatten()
-            .map(|(key, entry)| (key.clone(), entry.clone()))
-            .collect();
-        Snapshot {
-            objects,
-            problems: self.problems,
-            warnings: self.warnings.into_values().collect(),
-        }
+        let objects = files.values().flatten().map(|(key, entry)| (key.clone(), entry.clone())).collect();
+        Snapshot { objects, problems: self.problems, warnings: self.warnings.into_values().collect() }
     }
 }
 
 fn whole_file(path: &Path, fault: Fault) -> Problem {
-    Problem {
-        file: name_of(path),
-        position: Position::default(),
-        object: None,
-        fault,
-    }
+    Problem { file: name_of(path), position: Position::default(), object: None, fault }
 }
 
 fn name_of(path: &Path) -> Name {

@@ -61,13 +61,7 @@ pub struct Unread {
 /// other. An item of a List with a wrong field hides no other item either; one that is not valid YAML hides those behind
 /// it, and all of them where `kind` is written behind `items`.
 pub fn read_text(file: &Name, text: &str, format: Format, limits: &Limits, each: &mut dyn FnMut(Found)) {
-    let mut reader = Reader {
-        file,
-        limits,
-        each,
-        document: 0,
-        first_line: 1,
-    };
+    let mut reader = Reader { file, limits, each, document: 0, first_line: 1 };
     match format {
         Format::Yaml => reader.yaml(text),
         Format::Json => reader.json(text),
@@ -116,15 +110,7 @@ impl Reader<'_> {
         let (bytes, bytes_max) = (text.len(), self.limits.document_bytes_max);
         if bytes > bytes_max {
             let fault = Fault::DocumentTooLarge { bytes, bytes_max };
-            self.problem(
-                None,
-                None,
-                Misfit {
-                    line: 1,
-                    column: 1,
-                    fault,
-                },
-            );
+            self.problem(None, None, Misfit { line: 1, column: 1, fault });
         }
         bytes > bytes_max
     }
@@ -132,14 +118,7 @@ impl Reader<'_> {
     fn tree(&mut self, tree: &Tree) {
         let fail = |reader: &mut Self, misfit| reader.problem(tree.item, Some(&tree.node), misfit);
         if let Some(fault) = &tree.fault {
-            return fail(
-                self,
-                Misfit {
-                    line: 0,
-                    column: 0,
-                    fault: fault.clone(),
-                },
-            );
+            return fail(self, Misfit { line: 0, column: 0, fault: fault.clone() });
         }
         if let Some(misfit) = duplicate_key(&tree.node) {
             return fail(self, misfit);
@@ -151,60 +130,30 @@ impl Reader<'_> {
         if name.is_list() {
             // A List that comes here as an object is one without items, or one inside another.
             if tree.item.is_some() {
-                fail(
-                    self,
-                    Misfit {
-                        line: 0,
-                        column: 0,
-                        fault: Fault::NestedList,
-                    },
-                );
+                fail(self, Misfit { line: 0, column: 0, fault: Fault::NestedList });
             }
             return;
         }
         let position = self.position(tree.item, tree.node.line, tree.node.column);
         let short = |text: &str| printable(text).chars().take(TYPE_NAME_MAX).collect();
-        let unread = |later| Unread {
-            group: short(name.group),
-            kind: short(name.kind),
-            later,
-        };
+        let unread = |later| Unread { group: short(name.group), kind: short(name.kind), later };
         match shape(&tree.node, self.limits) {
             Ok(Shape::Object(object)) => (self.each)(Found::Object { object, position }),
             Ok(Shape::Ignored) => {}
-            Ok(Shape::Later) => (self.each)(Found::Unread {
-                unread: unread(true),
-                position,
-            }),
-            Ok(Shape::Unknown) => (self.each)(Found::Unread {
-                unread: unread(false),
-                position,
-            }),
+            Ok(Shape::Later) => (self.each)(Found::Unread { unread: unread(true), position }),
+            Ok(Shape::Unknown) => (self.each)(Found::Unread { unread: unread(false), position }),
             Err(misfit) => fail(self, misfit),
         }
     }
 
     /// The position in the file; where the line is unknown, the start of the document.
     fn position(&self, item: Option<usize>, line: usize, column: usize) -> Position {
-        let (line, column) = if line == 0 {
-            (self.first_line, 0)
-        } else {
-            (self.first_line + line - 1, column)
-        };
-        Position {
-            document: self.document,
-            item,
-            line,
-            column,
-        }
+        let (line, column) = if line == 0 { (self.first_line, 0) } else { (self.first_line + line - 1, column) };
+        Position { document: self.document, item, line, column }
     }
 
     fn problem(&mut self, item: Option<usize>, node: Option<&Node>, misfit: Misfit) {
-        let Misfit {
-            mut line,
-            mut column,
-            fault,
-        } = misfit;
+        let Misfit { mut line, mut column, fault } = misfit;
         if let Some(node) = node
             && line == 0
         {
@@ -212,12 +161,7 @@ impl Reader<'_> {
         }
         let position = self.position(item, line, column);
         let object = node.and_then(describe);
-        (self.each)(Found::Problem(Problem {
-            file: self.file.clone(),
-            position,
-            object,
-            fault,
-        }));
+        (self.each)(Found::Problem(Problem { file: self.file.clone(), position, object, fault }));
     }
 }
 

@@ -45,21 +45,12 @@ impl<'n, 'p> View<'n, 'p> {
 
     /// A complaint about this value.
     pub(crate) fn misfit(&self, fault: Fault) -> Misfit {
-        Misfit {
-            line: self.node.line,
-            column: self.node.column,
-            fault,
-        }
+        Misfit { line: self.node.line, column: self.node.column, fault }
     }
 
     fn wrong_type(&self, expected: &'static str, quote: bool) -> Misfit {
         let found = self.node.value.noun();
-        self.misfit(Fault::WrongType {
-            path: self.path.to_string(),
-            expected,
-            found,
-            quote,
-        })
+        self.misfit(Fault::WrongType { path: self.path.to_string(), expected, found, quote })
     }
 
     /// A field of a mapping; none if it is not there or null.
@@ -70,13 +61,8 @@ impl<'n, 'p> View<'n, 'p> {
         let Value::Map(entries) = &self.node.value else {
             return Err(self.wrong_type("a mapping", false));
         };
-        let found = entries
-            .iter()
-            .find(|(key, node)| **key == *name && !matches!(node.value, Value::Null));
-        Ok(found.map(|(_, node)| View {
-            node,
-            path: Path::Field(&self.path, name),
-        }))
+        let found = entries.iter().find(|(key, node)| **key == *name && !matches!(node.value, Value::Null));
+        Ok(found.map(|(_, node)| View { node, path: Path::Field(&self.path, name) }))
     }
 
     /// The text of a field; none if it is not there or null.
@@ -86,11 +72,7 @@ impl<'n, 'p> View<'n, 'p> {
             return Err(self.wrong_type("a mapping", false));
         };
         match entries.iter().find(|(key, _)| **key == *name) {
-            Some((_, node)) => View {
-                node,
-                path: Path::Field(&self.path, name),
-            }
-            .optional_text(),
+            Some((_, node)) => View { node, path: Path::Field(&self.path, name) }.optional_text(),
             None => Ok(None),
         }
     }
@@ -99,10 +81,7 @@ impl<'n, 'p> View<'n, 'p> {
         match &self.node.value {
             Value::Null => Ok(None),
             Value::Text(text) => Ok(Some(text)),
-            other => Err(self.wrong_type(
-                "text",
-                matches!(other, Value::Bool(_) | Value::Integer(_) | Value::Float),
-            )),
+            other => Err(self.wrong_type("text", matches!(other, Value::Bool(_) | Value::Integer(_) | Value::Float))),
         }
     }
 
@@ -150,16 +129,7 @@ impl<'n, 'p> View<'n, 'p> {
         let Value::List(nodes) = &view.node.value else {
             return Err(view.wrong_type("a list", false));
         };
-        nodes
-            .iter()
-            .enumerate()
-            .map(|(i, node)| {
-                each(View {
-                    node,
-                    path: Path::Index(&view.path, i),
-                })
-            })
-            .collect()
+        nodes.iter().enumerate().map(|(i, node)| each(View { node, path: Path::Index(&view.path, i) })).collect()
     }
 
     /// A mapping of texts: labels, annotations or an equality selector.
@@ -184,18 +154,10 @@ impl<'n, 'p> View<'n, 'p> {
             }));
         }
         let pair = |(key, node): &(Box<str>, Node)| {
-            let value = View {
-                node,
-                path: Path::Key(&view.path, key),
-            }
-            .text()?;
+            let value = View { node, path: Path::Key(&view.path, key) }.text()?;
             Ok((Name::from(&**key), Name::from(value)))
         };
-        entries
-            .iter()
-            .map(pair)
-            .collect::<Result<Vec<_>, _>>()
-            .map(|pairs| pairs.into_iter().collect())
+        entries.iter().map(pair).collect::<Result<Vec<_>, _>>().map(|pairs| pairs.into_iter().collect())
     }
 }
 
@@ -216,11 +178,7 @@ pub(crate) fn duplicate_key(node: &Node) -> Option<Misfit> {
                     return duplicate_key(value);
                 }
                 let fault = Fault::DuplicateKey { key: quoted(key) };
-                Some(Misfit {
-                    line: value.line,
-                    column: value.column,
-                    fault,
-                })
+                Some(Misfit { line: value.line, column: value.column, fault })
             })
         }
         Value::List(nodes) => nodes.iter().find_map(duplicate_key),

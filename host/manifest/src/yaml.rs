@@ -25,13 +25,7 @@ use crate::shapes::type_name;
 /// # Errors
 /// It is not valid YAML. What was read before has been given to `each`.
 pub(crate) fn read(text: &str, limits: &Limits, each: &mut dyn FnMut(Tree)) -> Result<(), Misfit> {
-    let mut root = Root {
-        limits,
-        each,
-        is_list: None,
-        items_read: None,
-        lacks_type: false,
-    };
+    let mut root = Root { limits, each, is_list: None, items_read: None, lacks_type: false };
     let mut outcome = with_deserializer(text, options(limits), |yaml| yaml.deserialize_any(&mut root));
     if root.lacks_type {
         let header = with_deserializer(text, options(limits), |yaml| yaml.deserialize_any(Header { limits }));
@@ -41,13 +35,7 @@ pub(crate) fn read(text: &str, limits: &Limits, each: &mut dyn FnMut(Tree)) -> R
         });
     }
     let items_read = root.items_read;
-    outcome.map_err(|error| {
-        misfit(&error, |message| Fault::Syntax {
-            format: "YAML",
-            message,
-            items_read,
-        })
-    })
+    outcome.map_err(|error| misfit(&error, |message| Fault::Syntax { format: "YAML", message, items_read }))
 }
 
 /// Reads `text` as one value of a type of the caller's: configuration, not manifests.
@@ -100,11 +88,7 @@ fn misfit(error: &serde_saphyr::Error, fault: impl FnOnce(String) -> Fault) -> M
         serde_saphyr::Error::Budget { .. } => UserMessageFormatter.format_message(error),
         _ => DefaultMessageFormatter.format_message(error),
     };
-    Misfit {
-        line: number(place.0),
-        column: number(place.1),
-        fault: fault(printable(&message)),
-    }
+    Misfit { line: number(place.0), column: number(place.1), fault: fault(printable(&message)) }
 }
 
 fn is_list(header: &Node) -> bool {
@@ -126,15 +110,7 @@ struct Root<'a> {
 impl Root<'_> {
     /// What is no mapping goes on as it is, and is refused where a missing `kind` is refused too.
     fn bare<E>(&mut self, value: Value) -> Result<(), E> {
-        (self.each)(Tree::new(
-            None,
-            Node {
-                line: 0,
-                column: 0,
-                value,
-            },
-            None,
-        ));
+        (self.each)(Tree::new(None, Node { line: 0, column: 0, value }, None));
         Ok(())
     }
 }
@@ -177,11 +153,7 @@ impl<'de> Visitor<'de> for &mut Root<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
         let allowance = Allowance::new(self.limits);
-        let mut node = Node {
-            line: 0,
-            column: 0,
-            value: Value::Null,
-        };
+        let mut node = Node { line: 0, column: 0, value: Value::Null };
         let mut fields = Vec::new();
         while let Some(key) = entries.next_key::<Spanned<Box<str>>>()? {
             let place = place_of(&key);
@@ -214,11 +186,7 @@ impl Root<'_> {
     ) -> Result<Vec<(Box<str>, Node)>, A::Error> {
         let has = |name: &str| fields.iter().any(|(key, _)| **key == *name);
         let has_type = has("apiVersion") && has("kind");
-        let header = Node {
-            line: 0,
-            column: 0,
-            value: Value::Map(fields),
-        };
+        let header = Node { line: 0, column: 0, value: Value::Map(fields) };
         match self.is_list {
             None if !has_type => {
                 self.lacks_type = true;
@@ -302,10 +270,6 @@ impl<'de> Visitor<'de> for Header<'_> {
                 entries.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(Node {
-            line: 0,
-            column: 0,
-            value: Value::Map(fields),
-        })
+        Ok(Node { line: 0, column: 0, value: Value::Map(fields) })
     }
 }

@@ -166,7 +166,9 @@ impl<'a> Batch<'a> {
             return Err((None, WrongAnswer::Length { asked: self.subjects.len(), given: answers.len() }));
         }
         let pairs = self.subjects.iter().zip(answers).enumerate();
-        pairs.map(|(row, (question, answer))| self.translate(question, answer, network).map_err(|e| (Some(row), e))).collect()
+        pairs
+            .map(|(row, (question, answer))| self.translate(question, answer, network).map_err(|e| (Some(row), e)))
+            .collect()
     }
 
     fn translate(&self, question: &Question<'_>, answer: Answer, network: &Name) -> Result<Decision, WrongAnswer> {

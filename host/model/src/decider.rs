@@ -33,7 +33,7 @@ pub trait Resolver: Send + Sync {
 
 /// Why a resolver gave no answers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
+#[error("{what}{}", .limit.as_ref().map(|limit| format!(" [limit: {limit}]")).unwrap_or_default())]
 pub struct ResolveFailure {
     /// The limit that was reached, with its figure, where it was one.
     pub limit: Option<String>,
@@ -45,11 +45,7 @@ pub struct ResolveFailure {
 
 impl From<(Option<usize>, WrongAnswer)> for ResolveFailure {
     fn from((row, wrong): (Option<usize>, WrongAnswer)) -> Self {
-        Self {
-            limit: None,
-            what: format!("wrong answer: {wrong}"),
-            row,
-        }
+        Self { limit: None, what: format!("wrong answer: {wrong}"), row }
     }
 }
 
@@ -126,11 +122,7 @@ impl Decider {
 
     /// How many distinct questions the rows come down to.
     pub fn distinct(&self) -> usize {
-        self.projection
-            .rows()
-            .map(|(_, row)| &row.input)
-            .collect::<HashSet<_>>()
-            .len()
+        self.projection.rows().map(|(_, row)| &row.input).collect::<HashSet<_>>().len()
     }
 
     /// Rows that hold an answer which is not fresh.
@@ -203,11 +195,7 @@ impl Decider {
 
     /// Asks what is unknown; a batch that fails is asked again row by row, so that one row costs no other its answer.
     fn ask_failing_static(&mut self, concerned: &BTreeSet<RowKey>) -> HashMap<Shared<Input>, ResolveFailure> {
-        let (inputs, _) = self.unknown(
-            concerned
-                .iter()
-                .filter_map(|key| Some((key, self.projection.get(key)?))),
-        );
+        let (inputs, _) = self.unknown(concerned.iter().filter_map(|key| Some((key, self.projection.get(key)?))));
         let mut failures = HashMap::new();
         let mut alone_left = ALONE_MAX;
         for batch in inputs.chunks(BATCH_ROWS_MAX) {
@@ -242,9 +230,7 @@ impl Decider {
             self.degraded.remove(key);
             return None;
         };
-        let why = failures
-            .get(&projected.input)
-            .map_or_else(|| "no answer".to_owned(), ToString::to_string);
+        let why = failures.get(&projected.input).map_or_else(|| "no answer".to_owned(), ToString::to_string);
         let decision = match self.table.get(key) {
             // Consent that was withdrawn in the meantime counts all the same.
             Some(last) if floor::is_withdrawn(&projected.input, &last.decision) => {
@@ -293,13 +279,7 @@ impl Decider {
 }
 
 fn row(projected: &Projected, decision: Arc<Decision>, revision: u64) -> Row {
-    Row {
-        subject: projected.subject.clone(),
-        input: projected.input.clone(),
-        decision,
-        revision,
-        degraded: None,
-    }
+    Row { subject: projected.subject.clone(), input: projected.input.clone(), decision, revision, degraded: None }
 }
 
 #[cfg(test)]

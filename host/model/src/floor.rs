@@ -24,10 +24,7 @@ pub fn apply(input: &Input, decision: Decision, instead: &Choice) -> Decision {
 
 /// What the floor puts in the place of a decision.
 pub fn denied(instead: &Choice) -> Decision {
-    Decision {
-        floor: true,
-        ..Decision::without_waypoint(instead.clone(), Some(ATTACHMENT_DENIED))
-    }
+    Decision { floor: true, ..Decision::without_waypoint(instead.clone(), Some(ATTACHMENT_DENIED)) }
 }
 
 /// Whether a Gateway that an earlier decision goes through is there and does not admit the subject (any more). One that
@@ -35,11 +32,7 @@ pub fn denied(instead: &Choice) -> Decision {
 pub fn is_withdrawn(input: &Input, earlier: &Decision) -> bool {
     let refuses = |gateway: &GatewayInput| !admits(gateway, &input.namespace);
     let gateway = |key: &GatewayKey| input.candidates.iter().find(|gateway| gateway.key == *key);
-    earlier
-        .targets()
-        .iter()
-        .filter_map(|target| gateway(&target.gateway))
-        .any(|gateway| refuses(gateway))
+    earlier.targets().iter().filter_map(|target| gateway(&target.gateway)).any(|gateway| refuses(gateway))
 }
 
 /// Whether some reading of the Gateway's listeners admits the namespace.
@@ -48,11 +41,7 @@ pub fn admits(gateway: &GatewayInput, namespace: &NamespaceInput) -> bool {
     let tunnel = |listener: &ListenerInput| listener.port == HBONE_PORT.into() && &*listener.protocol == "HBONE";
     // Without a tunnel listener the policy is "Same" (R10 d).
     let by_default = same && !gateway.listeners.iter().any(tunnel);
-    by_default
-        || gateway
-            .listeners
-            .iter()
-            .any(|listener| listener_admits(listener, namespace, same))
+    by_default || gateway.listeners.iter().any(|listener| listener_admits(listener, namespace, same))
 }
 
 fn listener_admits(listener: &ListenerInput, namespace: &NamespaceInput, same: bool) -> bool {

@@ -132,11 +132,7 @@ impl Projection {
 
     fn rows_in(&self, namespace: &Name) -> impl Iterator<Item = &RowKey> {
         [RowKind::Pod, RowKind::Service].into_iter().flat_map(move |kind| {
-            let first = RowKey {
-                kind,
-                namespace: namespace.clone(),
-                name: "".into(),
-            };
+            let first = RowKey { kind, namespace: namespace.clone(), name: "".into() };
             let namespace = namespace.clone();
             let from = self.rows.range(first..).map(|(key, _)| key);
             from.take_while(move |key| key.kind == kind && key.namespace == namespace)
@@ -183,10 +179,7 @@ impl Projection {
                 input
             }
         };
-        Projected {
-            subject: Arc::new(subject),
-            input,
-        }
+        Projected { subject: Arc::new(subject), input }
     }
 
     fn asked(&self, store: &Store, object: RowObject<'_>) -> (Subject, Asked) {
@@ -206,21 +199,13 @@ impl Projection {
             RowObject::Pod(pod) => {
                 asked.service_account = fields.service_account.then(|| pod.service_account.clone());
                 let addresses = pod.addresses.clone();
-                Subject {
-                    hosts: Vec::new(),
-                    addresses,
-                    dialled_by_address: !pod.host_network,
-                }
+                Subject { hosts: Vec::new(), addresses, dialled_by_address: !pod.host_network }
             }
             RowObject::Service(service) => {
                 let hosts = vec![service.host(&store.facts().cluster_domain)];
                 asked.kind = SubjectKind::Service;
                 asked.hosts = if fields.hosts { hosts.clone() } else { Vec::new() };
-                Subject {
-                    hosts,
-                    addresses: service.addresses.clone(),
-                    dialled_by_address: true,
-                }
+                Subject { hosts, addresses: service.addresses.clone(), dialled_by_address: true }
             }
         };
         (subject, asked)
@@ -259,11 +244,7 @@ impl Projection {
 
 impl<'s> Pass<'s> {
     fn over(store: &'s Store) -> Self {
-        Self {
-            store,
-            namespace: "".into(),
-            inputs: HashMap::new(),
-        }
+        Self { store, namespace: "".into(), inputs: HashMap::new() }
     }
 
     /// The inputs made so far in this namespace.
@@ -286,10 +267,7 @@ fn named_gateways<'a>(
     for reference in references {
         if let Some(name) = labels.get(&reference.name_label) {
             let stated = reference.namespace_label.as_ref().and_then(|label| labels.get(label));
-            named.push(GatewayKey {
-                namespace: stated.unwrap_or(namespace).clone(),
-                name: name.clone(),
-            });
+            named.push(GatewayKey { namespace: stated.unwrap_or(namespace).clone(), name: name.clone() });
         }
     }
     named

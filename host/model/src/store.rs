@@ -136,10 +136,7 @@ pub struct Store {
 impl Store {
     /// An empty store.
     pub fn new(facts: Facts) -> Self {
-        Self {
-            facts: Arc::new(facts),
-            ..Self::default()
-        }
+        Self { facts: Arc::new(facts), ..Self::default() }
     }
 
     /// What is known without objects.
@@ -169,13 +166,7 @@ impl Store {
                 );
             }
             Event::Apply(Object::Pod(o)) => {
-                put(
-                    &mut self.pods,
-                    (o.meta.namespace.clone(), o.meta.name.clone()),
-                    o,
-                    RowKind::Pod,
-                    &mut changes,
-                );
+                put(&mut self.pods, (o.meta.namespace.clone(), o.meta.name.clone()), o, RowKind::Pod, &mut changes);
             }
             Event::Delete(key) => self.delete(key, &mut changes),
         }
@@ -228,10 +219,7 @@ impl Store {
         if let Some(class) = old.map(|old| old.class.clone()).filter(|class| *class != object.class) {
             self.forget_class(&class, &key);
         }
-        self.gateways_by_class
-            .entry(object.class.clone())
-            .or_default()
-            .insert(key.clone());
+        self.gateways_by_class.entry(object.class.clone()).or_default().insert(key.clone());
         self.gateways.insert(key.clone(), Arc::new(object));
         changes.gateways.insert(key);
     }
@@ -258,10 +246,7 @@ impl Store {
                 }
             }
             Kind::Gateway => {
-                let key = GatewayKey {
-                    namespace: key.namespace,
-                    name: key.name,
-                };
+                let key = GatewayKey { namespace: key.namespace, name: key.name };
                 if let Some(old) = self.gateways.remove(&key) {
                     self.forget_class(&old.class, &key);
                     changes.gateways.insert(key);
@@ -294,14 +279,8 @@ impl Store {
 
     /// The Gateways of one namespace, in the order of their names.
     pub fn gateways_in<'a>(&'a self, namespace: &'a Name) -> impl Iterator<Item = &'a GatewayKey> {
-        let from = GatewayKey {
-            namespace: namespace.clone(),
-            name: "".into(),
-        };
-        self.gateways
-            .range(from..)
-            .map(|(key, _)| key)
-            .take_while(move |key| key.namespace == *namespace)
+        let from = GatewayKey { namespace: namespace.clone(), name: "".into() };
+        self.gateways.range(from..).map(|(key, _)| key).take_while(move |key| key.namespace == *namespace)
     }
 
     /// The Service, published or not.
@@ -322,9 +301,7 @@ impl Store {
                 pod.map(|pod| RowObject::Pod(pod))
             }
             RowKind::Service => {
-                let service = self
-                    .service(&key.namespace, &key.name)
-                    .filter(|service| service.is_published());
+                let service = self.service(&key.namespace, &key.name).filter(|service| service.is_published());
                 service.map(|service| RowObject::Service(service))
             }
         }
@@ -356,11 +333,7 @@ impl Store {
 
 /// Shares the names: there are as many rows as objects.
 fn row_key(kind: RowKind, (namespace, name): &(Name, Name)) -> RowKey {
-    RowKey {
-        kind,
-        namespace: namespace.clone(),
-        name: name.clone(),
-    }
+    RowKey { kind, namespace: namespace.clone(), name: name.clone() }
 }
 
 fn put<T: PartialEq>(

@@ -76,11 +76,7 @@ impl Hook {
 /// [`Error::NoCgroup2`], or that the list of mounts cannot be read.
 pub fn cgroup2_mount() -> Result<PathBuf, Error> {
     const LIST: &str = "/proc/self/mountinfo";
-    let list = fs::read_to_string(LIST).map_err(|source| Error::File {
-        doing: "read",
-        path: LIST.into(),
-        source,
-    })?;
+    let list = fs::read_to_string(LIST).map_err(|source| Error::File { doing: "read", path: LIST.into(), source })?;
     list.lines().find_map(cgroup2_line).ok_or(Error::NoCgroup2)
 }
 
@@ -175,12 +171,7 @@ fn update(
         return Ok(false);
     }
     sys::link_update(link, program).map_err(|error| Error::call("swap the program of a link", error))?;
-    tracing::debug!(
-        hook = hook.program(),
-        link = info.id,
-        replaced = info.program_id,
-        "program swapped in its link"
-    );
+    tracing::debug!(hook = hook.program(), link = info.id, replaced = info.program_id, "program swapped in its link");
     Ok(true)
 }
 
@@ -201,37 +192,24 @@ fn detach_link(link: BorrowedFd<'_>) -> Result<(), Error> {
 fn replace(ebpf: &mut Ebpf, hook: Hook, pin: &Path, cgroup: &Cgroup, pins: &PinDir) -> Result<(), Error> {
     let next = pins.pin(&hook.next_pin_name());
     let link = create(ebpf, hook, cgroup)?;
-    link.pin(&next).map_err(|source| Error::Pin {
-        path: next.clone(),
-        source,
-    })?;
+    link.pin(&next).map_err(|source| Error::Pin { path: next.clone(), source })?;
     fs::rename(&next, pin).map_err(file("rename", &next))
 }
 
 /// A link to the cgroup. No flags: links always live beside others, and the kernel refuses the flag that says so.
 fn create(ebpf: &mut Ebpf, hook: Hook, cgroup: &Cgroup) -> Result<FdLink, Error> {
-    let failed = |source| Error::Program {
-        doing: "attach",
-        program: hook.program(),
-        source,
-    };
-    let program = ebpf.program_mut(hook.program()).ok_or(Error::Incomplete {
-        what: "program",
-        name: hook.program(),
-    })?;
+    let failed = |source| Error::Program { doing: "attach", program: hook.program(), source };
+    let program =
+        ebpf.program_mut(hook.program()).ok_or(Error::Incomplete { what: "program", name: hook.program() })?;
     let link = match hook {
         Hook::SockOps => {
             let program: &mut SockOps = program.try_into().map_err(failed)?;
-            let id = program
-                .attach(&cgroup.folder, CgroupAttachMode::Single)
-                .map_err(failed)?;
+            let id = program.attach(&cgroup.folder, CgroupAttachMode::Single).map_err(failed)?;
             program.take_link(id).map_err(failed)?.try_into()
         }
         Hook::Connect4 | Hook::Connect6 => {
             let program: &mut CgroupSockAddr = program.try_into().map_err(failed)?;
-            let id = program
-                .attach(&cgroup.folder, CgroupAttachMode::Single)
-                .map_err(failed)?;
+            let id = program.attach(&cgroup.folder, CgroupAttachMode::Single).map_err(failed)?;
             program.take_link(id).map_err(failed)?.try_into()
         }
     };
@@ -240,15 +218,8 @@ fn create(ebpf: &mut Ebpf, hook: Hook, cgroup: &Cgroup) -> Result<FdLink, Error>
 }
 
 fn program_fd(ebpf: &Ebpf, hook: Hook) -> Result<BorrowedFd<'_>, Error> {
-    let program = ebpf.program(hook.program()).ok_or(Error::Incomplete {
-        what: "program",
-        name: hook.program(),
-    })?;
-    let fd = program.fd().map_err(|source| Error::Program {
-        doing: "use",
-        program: hook.program(),
-        source,
-    })?;
+    let program = ebpf.program(hook.program()).ok_or(Error::Incomplete { what: "program", name: hook.program() })?;
+    let fd = program.fd().map_err(|source| Error::Program { doing: "use", program: hook.program(), source })?;
     Ok(fd.as_fd())
 }
 
@@ -260,10 +231,7 @@ mod tests {
     fn the_cgroup2_mount_is_found_by_type_not_by_name() {
         let rows = [
             ("38 31 0:35 / /sys/fs/cgroup rw shared:9 - tmpfs tmpfs rw", None),
-            (
-                "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw",
-                Some("/sys/fs/cgroup/unified"),
-            ),
+            ("41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw", Some("/sys/fs/cgroup/unified")),
             (
                 "41 31 0:38 / /sys/fs/cgroup rw,nosuid shared:4 master:1 - cgroup2 none rw,nsdelegate",
                 Some("/sys/fs/cgroup"),

@@ -48,13 +48,7 @@ impl RedirectSink {
     /// A sink over an opened kernel side.
     #[must_use]
     pub fn new(redirect: Redirect) -> Self {
-        Self {
-            redirect,
-            claims: Claims::default(),
-            before: Claims::default(),
-            prepared: None,
-            current: None,
-        }
+        Self { redirect, claims: Claims::default(), before: Claims::default(), prepared: None, current: None }
     }
 
     /// The kernel side, for counters and the sweep.
@@ -74,9 +68,7 @@ impl RedirectSink {
     #[must_use]
     pub fn row(&self, record: &Record) -> Option<&RowKey> {
         let tables = [&self.claims, &self.before].into_iter();
-        tables
-            .filter(|claims| claims.rules() == record.rules)
-            .find_map(|claims| claims.row(record.rule_id))
+        tables.filter(|claims| claims.rules() == record.rules).find_map(|claims| claims.row(record.rule_id))
     }
 
     /// Gives the kernel side back, for instance to detach it.
@@ -95,24 +87,15 @@ impl Sink for RedirectSink {
         self.abort();
         // Numbers are not used twice within two tables, so that a record names its row whichever of the two decided.
         let claims = Claims::of(next, self.claims.next_id());
-        let entries: Vec<Entry> = claims
-            .destinations()
-            .filter_map(|ip| entry(&claims, next, ip))
-            .collect();
-        let prepared = self
-            .redirect
-            .prepare(next.rules, entries)
-            .map_err(|error| failure(&error))?;
+        let entries: Vec<Entry> = claims.destinations().filter_map(|ip| entry(&claims, next, ip)).collect();
+        let prepared = self.redirect.prepare(next.rules, entries).map_err(|error| failure(&error))?;
         self.prepared = Some((prepared, claims, next.rules));
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), SinkError> {
         let Some((prepared, claims, rules)) = self.prepared.take() else {
-            return Err(SinkError {
-                sink: NAME,
-                what: "nothing is prepared: prepare a table first".into(),
-            });
+            return Err(SinkError { sink: NAME, what: "nothing is prepared: prepare a table first".into() });
         };
         self.redirect.commit(prepared).map_err(|error| failure(&error))?;
         self.before = std::mem::replace(&mut self.claims, claims);
@@ -128,10 +111,7 @@ impl Sink for RedirectSink {
 
     fn update(&mut self, table: &Table, changes: &[RowChange]) -> Result<(), SinkError> {
         if self.current != Some(table.rules) {
-            let what = format!(
-                "the kernel does not hold rules {}: publish the whole table",
-                table.rules
-            );
+            let what = format!("the kernel does not hold rules {}: publish the whole table", table.rules);
             return Err(SinkError { sink: NAME, what });
         }
         // Until everything below is done, what is claimed and what is in the kernel may differ.
@@ -141,10 +121,7 @@ impl Sink for RedirectSink {
             touched.extend(self.claims.apply(change));
         }
         if self.claims.is_bloated() {
-            return Err(SinkError {
-                sink: NAME,
-                what: "too many rows came and went: publish the whole table".into(),
-            });
+            return Err(SinkError { sink: NAME, what: "too many rows came and went: publish the whole table".into() });
         }
         let changes: Vec<Change> = touched
             .into_iter()
@@ -170,10 +147,7 @@ impl Sink for RedirectSink {
         match self.redirect.sweep(RECORD_AGE_MAX) {
             Ok(0) => {}
             Ok(swept) => tracing::debug!(swept, "records that no peer took were removed"),
-            Err(error) => tracing::warn!(
-                error = failure(&error).what,
-                "records that no peer took cannot be removed"
-            ),
+            Err(error) => tracing::warn!(error = failure(&error).what, "records that no peer took cannot be removed"),
         }
     }
 }
@@ -183,12 +157,7 @@ fn entry(claims: &Claims, table: &Table, ip: IpAddr) -> Option<Entry> {
     let rule_id = claims.winner(ip)?;
     let row: &Row = table.get(claims.row(rule_id)?)?;
     let action = action(&row.decision, ip);
-    Some(Entry {
-        destination: Destination::any_port(ip),
-        action,
-        rule_id,
-        revision: row.revision,
-    })
+    Some(Entry { destination: Destination::any_port(ip), action, rule_id, revision: row.revision })
 }
 
 /// What a decision means for connections to this address.
@@ -196,35 +165,24 @@ fn action(decision: &Decision, ip: IpAddr) -> Action {
     match &decision.choice {
         Choice::Keep | Choice::Direct => Action::Pass,
         Choice::Blocked => Action::Deny(ECONNREFUSED),
-        Choice::Waypoints(targets) => match targets
-            .iter()
-            .filter(|target| target.weight > 0)
-            .find_map(|target| dial(target, ip))
-        {
-            Some(address) => Action::Redirect(address),
-            None => match decision.on_unreachable {
-                OnUnreachable::Fail => Action::Deny(EHOSTUNREACH),
-                OnUnreachable::Bypass => Action::Pass,
-            },
-        },
+        Choice::Waypoints(targets) => {
+            match targets.iter().filter(|target| target.weight > 0).find_map(|target| dial(target, ip)) {
+                Some(address) => Action::Redirect(address),
+                None => match decision.on_unreachable {
+                    OnUnreachable::Fail => Action::Deny(EHOSTUNREACH),
+                    OnUnreachable::Bypass => Action::Pass,
+                },
+            }
+        }
     }
 }
 
 /// Where to dial a waypoint for a destination: at an address of the destination's own family if it has one. An IPv6 socket
 /// also reaches IPv4; the other way round the program refuses.
 fn dial(target: &Target, destination: IpAddr) -> Option<SocketAddr> {
-    let usable = || {
-        target
-            .dial
-            .iter()
-            .copied()
-            .filter(|ip| !ip.to_canonical().is_unspecified())
-    };
+    let usable = || target.dial.iter().copied().filter(|ip| !ip.to_canonical().is_unspecified());
     let same_family = |ip: &IpAddr| ip.to_canonical().is_ipv4() == destination.to_canonical().is_ipv4();
-    usable()
-        .find(same_family)
-        .or_else(|| usable().next())
-        .map(|ip| SocketAddr::new(ip, HBONE_PORT))
+    usable().find(same_family).or_else(|| usable().next()).map(|ip| SocketAddr::new(ip, HBONE_PORT))
 }
 
 /// An error with its causes in one line.

@@ -28,21 +28,12 @@ impl Destination {
     }
 
     pub(crate) fn key(self) -> Key {
-        Key {
-            address: Address::from(self.ip),
-            port: self.port.to_be(),
-            protocol: TCP,
-            profile: PROFILE_DEFAULT,
-        }
+        Key { address: Address::from(self.ip), port: self.port.to_be(), protocol: TCP, profile: PROFILE_DEFAULT }
     }
 
     /// The flag of a set that holds this kind of key.
     pub(crate) const fn flag(self) -> u32 {
-        if self.port == 0 {
-            META_HAS_ANY_PORT
-        } else {
-            META_HAS_EXACT_PORT
-        }
+        if self.port == 0 { META_HAS_ANY_PORT } else { META_HAS_EXACT_PORT }
     }
 }
 
@@ -79,17 +70,11 @@ impl Entry {
             Action::Pass => (Number::Pass, None, 0),
             Action::Proxy => (Number::Proxy, None, 0),
             Action::Redirect(target) if target.port() == 0 || target.ip().to_canonical().is_unspecified() => {
-                return Err(Error::UnusableTarget {
-                    ip: self.destination.ip,
-                    target,
-                });
+                return Err(Error::UnusableTarget { ip: self.destination.ip, target });
             }
             Action::Redirect(target) => (Number::Redirect, Some(target), 0),
             Action::Deny(errno) if errno == 0 || errno > ERRNO_MAX => {
-                return Err(Error::UnusableErrno {
-                    ip: self.destination.ip,
-                    errno,
-                });
+                return Err(Error::UnusableErrno { ip: self.destination.ip, errno });
             }
             Action::Deny(errno) => (Number::Deny, None, errno),
         };
@@ -115,12 +100,7 @@ mod tests {
     use super::*;
 
     fn entry(ip: &str, action: Action) -> Entry {
-        Entry {
-            destination: Destination::any_port(ip.parse().unwrap()),
-            action,
-            rule_id: 1,
-            revision: 2,
-        }
+        Entry { destination: Destination::any_port(ip.parse().unwrap()), action, rule_id: 1, revision: 2 }
     }
 
     #[test]
@@ -133,22 +113,10 @@ mod tests {
     #[test]
     fn entries_that_cannot_work_are_refused_with_the_reason() {
         let rows = [
-            (
-                Action::Redirect("10.0.0.2:0".parse().unwrap()),
-                "10.0.0.2:0, which is no address to connect to",
-            ),
-            (
-                Action::Redirect("0.0.0.0:15008".parse().unwrap()),
-                "0.0.0.0:15008, which is no address to connect to",
-            ),
-            (
-                Action::Redirect("[::]:15008".parse().unwrap()),
-                "[::]:15008, which is no address to connect to",
-            ),
-            (
-                Action::Redirect("[::ffff:0.0.0.0]:1".parse().unwrap()),
-                "which is no address to connect to",
-            ),
+            (Action::Redirect("10.0.0.2:0".parse().unwrap()), "10.0.0.2:0, which is no address to connect to"),
+            (Action::Redirect("0.0.0.0:15008".parse().unwrap()), "0.0.0.0:15008, which is no address to connect to"),
+            (Action::Redirect("[::]:15008".parse().unwrap()), "[::]:15008, which is no address to connect to"),
+            (Action::Redirect("[::ffff:0.0.0.0]:1".parse().unwrap()), "which is no address to connect to"),
             (Action::Deny(0), "denies with 0, which is not an error number"),
             (Action::Deny(4096), "denies with 4096, which is not an error number"),
         ];
@@ -164,20 +132,11 @@ mod tests {
         let target: SocketAddr = "10.0.0.2:15008".parse().unwrap();
         let verdict = |action| decide(&entry("10.0.0.1", action).encode(1).unwrap().1, Family::V4);
         assert_eq!(verdict(Action::Pass), Verdict::Pass { reason: Reason::Pass });
-        assert_eq!(
-            verdict(Action::Deny(113)),
-            Verdict::Deny {
-                errno: 113,
-                reason: Reason::Deny
-            }
-        );
+        assert_eq!(verdict(Action::Deny(113)), Verdict::Deny { errno: 113, reason: Reason::Deny });
         assert_eq!(verdict(Action::Proxy), Verdict::refuse(Reason::ProxyReserved));
         assert_eq!(
             verdict(Action::Redirect(target)),
-            Verdict::Redirect {
-                address: target.ip().into(),
-                port: 15008_u16.to_be()
-            }
+            Verdict::Redirect { address: target.ip().into(), port: 15008_u16.to_be() }
         );
     }
 }

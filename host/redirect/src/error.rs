@@ -220,11 +220,7 @@ pub enum Error {
 impl Error {
     /// A failed call, told apart from a lack of privilege.
     pub(crate) fn call(doing: &'static str, source: io::Error) -> Self {
-        if is_denied(&source) {
-            Self::NotPermitted { doing, source }
-        } else {
-            Self::Call { doing, source }
-        }
+        if is_denied(&source) { Self::NotPermitted { doing, source } } else { Self::Call { doing, source } }
     }
 
     pub(crate) fn map(doing: &'static str, map: &'static str) -> impl FnOnce(MapError) -> Self {

@@ -34,11 +34,7 @@ pub fn attached(cgroup: &Path) -> Result<Attached, Error> {
         sys::attached_count(cgroup.folder().as_fd(), hook.attach_type())
             .map_err(|error| Error::call("ask for the programs of a cgroup", error))
     };
-    Ok(Attached {
-        connect4: count(Hook::Connect4)?,
-        connect6: count(Hook::Connect6)?,
-        sockops: count(Hook::SockOps)?,
-    })
+    Ok(Attached { connect4: count(Hook::Connect4)?, connect6: count(Hook::Connect6)?, sockops: count(Hook::SockOps)? })
 }
 
 /// What the programs of one folder of pins cost since they were loaded, by the kernel's own count. The kernel counts only
@@ -71,27 +67,16 @@ pub fn run_times(pin_dir: &Path) -> Result<RunTimes, Error> {
         let path = pin_dir.join(hook.pin_name());
         let link = sys::open_pin(&path).map_err(file("open", &path))?;
         let link = sys::link_info(link.as_fd()).map_err(|error| Error::call("ask the kernel about a link", error))?;
-        let failed = |source| Error::Program {
-            doing: "ask about",
-            program: hook.program(),
-            source,
-        };
+        let failed = |source| Error::Program { doing: "ask about", program: hook.program(), source };
         for program in loaded_programs() {
             let program = program.map_err(failed)?;
             if program.id() == link.program_id {
-                return Ok(RunTime {
-                    runs: program.run_count(),
-                    total: program.run_time(),
-                });
+                return Ok(RunTime { runs: program.run_count(), total: program.run_time() });
             }
         }
         Err(failed(ProgramError::NotLoaded))
     };
-    Ok(RunTimes {
-        connect4: of(Hook::Connect4)?,
-        connect6: of(Hook::Connect6)?,
-        sockops: of(Hook::SockOps)?,
-    })
+    Ok(RunTimes { connect4: of(Hook::Connect4)?, connect6: of(Hook::Connect6)?, sockops: of(Hook::SockOps)? })
 }
 
 /// All objects of the whole machine.

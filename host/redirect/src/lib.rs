@@ -135,14 +135,7 @@ impl Redirect {
         let mut ebpf = load::load(config, &pins)?;
         attach::attach_all(&mut ebpf, &cgroup, &pins)?;
         let maps = Maps::take(&mut ebpf)?;
-        let mut redirect = Self {
-            pins,
-            maps,
-            entries_max: config.entries_max,
-            live: None,
-            replaced: None,
-            ticket: 0,
-        };
+        let mut redirect = Self { pins, maps, entries_max: config.entries_max, live: None, replaced: None, ticket: 0 };
         redirect.take_over()?;
         Ok(redirect)
     }
@@ -154,18 +147,10 @@ impl Redirect {
     pub fn active(&self) -> Result<Active, Error> {
         let epoch = self.maps.epoch()?;
         if epoch == 0 {
-            return Ok(Active {
-                epoch,
-                rules: 0,
-                entries: 0,
-            });
+            return Ok(Active { epoch, rules: 0, entries: 0 });
         }
         let meta = self.maps.meta(maps::slot(epoch))?;
-        Ok(Active {
-            epoch,
-            rules: meta.rules,
-            entries: meta.count,
-        })
+        Ok(Active { epoch, rules: meta.rules, entries: meta.count })
     }
 
     /// Counters since the maps were made.
@@ -186,15 +171,11 @@ impl Redirect {
         let now = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0));
         let limit = now.saturating_sub(older_than);
         let mut old = Vec::new();
-        sys::for_each(
-            &self.maps.pairs,
-            (maps::BLANK_PAIR, maps::BLANK_RECORD),
-            |key, record| {
-                if Duration::from_nanos(record.ktime_ns) < limit {
-                    old.push(*key);
-                }
-            },
-        )
+        sys::for_each(&self.maps.pairs, (maps::BLANK_PAIR, maps::BLANK_RECORD), |key, record| {
+            if Duration::from_nanos(record.ktime_ns) < limit {
+                old.push(*key);
+            }
+        })
         .map_err(|error| Error::call("read the waiting records", error))?;
         let mut removed = 0;
         for key in old {
@@ -234,12 +215,7 @@ impl Redirect {
                 "the rules found in the kernel are not those written; they decide until the next publish"
             );
         } else {
-            tracing::info!(
-                epoch,
-                rules = meta.rules,
-                entries = count,
-                "took over the rules in the kernel"
-            );
+            tracing::info!(epoch, rules = meta.rules, entries = count, "took over the rules in the kernel");
         }
         let capacity = maps::capacity(&rules)?;
         self.live = Some(Set { rules, capacity });

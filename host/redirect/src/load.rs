@@ -41,9 +41,7 @@ pub(crate) fn load(config: &Config, pins: &PinDir) -> Result<Ebpf, Error> {
 
 fn load_program(ebpf: &mut Ebpf, hook: Hook) -> Result<(), Error> {
     let name = hook.program();
-    let program = ebpf
-        .program_mut(name)
-        .ok_or(Error::Incomplete { what: "program", name })?;
+    let program = ebpf.program_mut(name).ok_or(Error::Incomplete { what: "program", name })?;
     let loaded = match hook {
         Hook::SockOps => <&mut SockOps>::try_from(program).and_then(SockOps::load),
         Hook::Connect4 | Hook::Connect6 => <&mut CgroupSockAddr>::try_from(program).and_then(CgroupSockAddr::load),
@@ -51,40 +49,25 @@ fn load_program(ebpf: &mut Ebpf, hook: Hook) -> Result<(), Error> {
     loaded.map_err(|error| match error {
         // EPERM is a missing capability; what the verifier refuses is EACCES or EINVAL.
         ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(libc::EPERM) => {
-            Error::NotPermitted {
-                doing: "load eBPF programs",
-                source: io_error,
-            }
+            Error::NotPermitted { doing: "load eBPF programs", source: io_error }
         }
-        ProgramError::LoadError { io_error, verifier_log } => Error::Verifier {
-            program: name,
-            log_tail: tail(&verifier_log.to_string()),
-            source: io_error,
-        },
-        source => Error::Program {
-            doing: "load",
-            program: name,
-            source,
-        },
+        ProgramError::LoadError { io_error, verifier_log } => {
+            Error::Verifier { program: name, log_tail: tail(&verifier_log.to_string()), source: io_error }
+        }
+        source => Error::Program { doing: "load", program: name, source },
     })
 }
 
 /// The last lines that are not empty, on one line.
 fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines
-        .get(lines.len().saturating_sub(LOG_TAIL_LINES)..)
-        .unwrap_or_default()
-        .join(" | ")
+    lines.get(lines.len().saturating_sub(LOG_TAIL_LINES)..).unwrap_or_default().join(" | ")
 }
 
 /// A lack of privilege shows as a map that cannot be made.
 fn load_error(error: aya::EbpfError) -> Error {
     match denial(&error) {
-        Some(code) => Error::NotPermitted {
-            doing: "create eBPF maps",
-            source: io::Error::from_raw_os_error(code),
-        },
+        Some(code) => Error::NotPermitted { doing: "create eBPF maps", source: io::Error::from_raw_os_error(code) },
         None => Error::Load(error),
     }
 }
@@ -108,18 +91,8 @@ fn layout(name: &'static str, config: &Config) -> Option<(MapType, usize, usize,
         map::META => (MapType::Array, INDEX, size_of::<Meta>(), Some(SLOTS)),
         map::RULES => (MapType::ArrayOfMaps, INDEX, size_of::<u32>(), Some(SLOTS)),
         map::ORIG => (MapType::SkStorage, size_of::<i32>(), size_of::<Record>(), None),
-        map::PAIR => (
-            MapType::Hash,
-            size_of::<PairKey>(),
-            size_of::<Record>(),
-            Some(config.pair_entries),
-        ),
-        map::STATS => (
-            MapType::PerCpuArray,
-            INDEX,
-            size_of::<u64>(),
-            Some(Reason::ALL.len() as u32),
-        ),
+        map::PAIR => (MapType::Hash, size_of::<PairKey>(), size_of::<Record>(), Some(config.pair_entries)),
+        map::STATS => (MapType::PerCpuArray, INDEX, size_of::<u64>(), Some(Reason::ALL.len() as u32)),
         _ => return None,
     })
 }
@@ -135,11 +108,7 @@ fn check_pinned(name: &'static str, config: &Config, pins: &PinDir) -> Result<()
     let Some((kind, key, value, entries)) = layout(name, config) else {
         return Ok(());
     };
-    let failed = |source| Error::Map {
-        doing: "open pinned",
-        map: name,
-        source,
-    };
+    let failed = |source| Error::Map { doing: "open pinned", map: name, source };
     let info = MapData::from_pin(&path).and_then(|map| map.info()).map_err(failed)?;
     let rows = [
         ("type", info.map_type().map_err(failed)? as u32, Some(kind as u32)),
@@ -149,12 +118,7 @@ fn check_pinned(name: &'static str, config: &Config, pins: &PinDir) -> Result<()
     ];
     for (field, found, expected) in rows {
         if let Some(expected) = expected.filter(|expected| *expected != found) {
-            return Err(Error::PinOfAnotherVersion {
-                path,
-                field,
-                found,
-                expected,
-            });
+            return Err(Error::PinOfAnotherVersion { path, field, found, expected });
         }
     }
     Ok(())
@@ -175,10 +139,7 @@ mod tests {
 
     #[test]
     fn a_lack_of_privilege_is_found_behind_other_errors() {
-        let denied = |code| aya::EbpfError::FileError {
-            path: "x".into(),
-            error: io::Error::from_raw_os_error(code),
-        };
+        let denied = |code| aya::EbpfError::FileError { path: "x".into(), error: io::Error::from_raw_os_error(code) };
         assert!(matches!(load_error(denied(libc::EPERM)), Error::NotPermitted { .. }));
         assert!(matches!(load_error(denied(libc::ENOENT)), Error::Load(_)));
     }

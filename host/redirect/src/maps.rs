@@ -76,10 +76,7 @@ impl Maps {
     pub(crate) fn stats(&self) -> Result<Stats, Error> {
         let mut counts = [0; Reason::ALL.len()];
         for (reason, count) in Reason::ALL.iter().zip(&mut counts) {
-            let per_cpu = self
-                .stats
-                .get(&(*reason as u32), 0)
-                .map_err(Error::map("read", map::STATS))?;
+            let per_cpu = self.stats.get(&(*reason as u32), 0).map_err(Error::map("read", map::STATS))?;
             *count = per_cpu.iter().copied().fold(0, u64::wrapping_add);
         }
         Ok(Stats(counts))
@@ -101,11 +98,7 @@ pub(crate) fn new_rules(capacity: u32) -> Result<Rules, Error> {
 
 /// How many entries a set has room for.
 pub(crate) fn capacity(rules: &Rules) -> Result<u32, Error> {
-    rules
-        .map()
-        .info()
-        .map(|info| info.max_entries())
-        .map_err(Error::map("ask about", map::RULES))
+    rules.map().info().map(|info| info.max_entries()).map_err(Error::map("ask about", map::RULES))
 }
 
 /// Entries and digest of a set, from the kernel.
@@ -126,12 +119,7 @@ pub(crate) const fn slot(epoch: u64) -> u32 {
 
 /// What the kernel writes over.
 const BLANK_ADDRESS: Address = Address::from_words([0; 4]);
-const BLANK_KEY: Key = Key {
-    address: BLANK_ADDRESS,
-    port: 0,
-    protocol: TCP,
-    profile: PROFILE_DEFAULT,
-};
+const BLANK_KEY: Key = Key { address: BLANK_ADDRESS, port: 0, protocol: TCP, profile: PROFILE_DEFAULT };
 const BLANK_VALUE: Value = Value {
     address: BLANK_ADDRESS,
     port: 0,
@@ -144,16 +132,8 @@ const BLANK_VALUE: Value = Value {
     revision: 0,
     seal: 0,
 };
-pub(crate) const BLANK_RECORD: Record = Record {
-    address: BLANK_ADDRESS,
-    port: 0,
-    family: 0,
-    action: 0,
-    rule_id: 0,
-    rules: 0,
-    revision: 0,
-    ktime_ns: 0,
-};
+pub(crate) const BLANK_RECORD: Record =
+    Record { address: BLANK_ADDRESS, port: 0, family: 0, action: 0, rule_id: 0, rules: 0, revision: 0, ktime_ns: 0 };
 pub(crate) const BLANK_PAIR: PairKey = PairKey {
     netns_cookie: 0,
     source: BLANK_ADDRESS,

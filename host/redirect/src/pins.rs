@@ -31,18 +31,11 @@ impl PinDir {
     /// Makes the folder where it is missing, and takes its lock; the kernel gives the lock back when the process dies.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         ensure_bpffs(path)?;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(file("make", path))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(file("make", path))?;
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
         let lock = open(path, flags, Mode::empty()).map_err(|error| file("open", path)(error.into()))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                _lock: lock,
-            }),
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse { path: path.to_owned() }),
             Err(error) => Err(file("lock", path)(error.into())),
         }
@@ -94,14 +87,8 @@ fn ensure_bpffs(path: &Path) -> Result<(), Error> {
     let guard = File::open(bpffs).map_err(file("open", bpffs))?;
     flock(&guard, FlockOperation::LockExclusive).map_err(|error| file("lock", bpffs)(error.into()))?;
     if !is_on_bpffs(path)? {
-        mount(
-            "bpf",
-            bpffs,
-            "bpf",
-            MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
-            c"mode=0700",
-        )
-        .map_err(|error| Error::call("mount a BPF filesystem at /sys/fs/bpf", error.into()))?;
+        mount("bpf", bpffs, "bpf", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, c"mode=0700")
+            .map_err(|error| Error::call("mount a BPF filesystem at /sys/fs/bpf", error.into()))?;
     }
     if is_on_bpffs(path)? { Ok(()) } else { Err(missing()) }
 }
@@ -122,16 +109,9 @@ fn is_on_bpffs(path: &Path) -> Result<bool, Error> {
 pub(crate) fn file(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     move |source| {
         if is_denied(&source) {
-            Error::NotPermitted {
-                doing: "use the folder for pins",
-                source,
-            }
+            Error::NotPermitted { doing: "use the folder for pins", source }
         } else {
-            Error::File {
-                doing,
-                path: path.to_owned(),
-                source,
-            }
+            Error::File { doing, path: path.to_owned(), source }
         }
     }
 }

@@ -37,9 +37,7 @@ pub(crate) struct Set {
 
 impl std::fmt::Debug for Set {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Set")
-            .field("capacity", &self.capacity)
-            .finish_non_exhaustive()
+        f.debug_struct("Set").field("capacity", &self.capacity).finish_non_exhaustive()
     }
 }
 
@@ -87,13 +85,7 @@ impl Redirect {
         meta.epoch = next;
         self.maps.set_meta(slot(next), meta)?;
         let set = Set { rules: set, capacity };
-        Ok(Prepared {
-            epoch: next,
-            rules,
-            entries: meta.count,
-            ticket: self.ticket,
-            set,
-        })
+        Ok(Prepared { epoch: next, rules, entries: meta.count, ticket: self.ticket, set })
     }
 
     /// Makes a prepared set the active one, at once and whole: a connect that starts after this returns sees the new set, one
@@ -106,13 +98,7 @@ impl Redirect {
             return Err(Error::Superseded { epoch: prepared.epoch });
         }
         self.maps.set_epoch(prepared.epoch)?;
-        let Prepared {
-            epoch,
-            rules,
-            entries,
-            set,
-            ..
-        } = prepared;
+        let Prepared { epoch, rules, entries, set, .. } = prepared;
         // Kernels without the fix for CVE-2023-52447 free an inner map without a grace period once nobody holds it.
         self.replaced = self.live.replace(set);
         tracing::debug!(epoch, rules, entries, "rule set committed");
@@ -121,11 +107,7 @@ impl Redirect {
 
     /// Drops what was prepared. The same as dropping it; spelled out for symmetry with [`Redirect::commit`].
     pub fn abort(&mut self, prepared: Prepared) {
-        tracing::debug!(
-            epoch = prepared.epoch,
-            rules = prepared.rules,
-            "prepared rule set dropped"
-        );
+        tracing::debug!(epoch = prepared.epoch, rules = prepared.rules, "prepared rule set dropped");
         drop(prepared);
     }
 
@@ -134,23 +116,14 @@ impl Redirect {
         let expected = entries.size_hint().0;
         let (mut keys, mut values) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
         let mut seen = HashSet::with_capacity(expected);
-        let mut meta = Meta {
-            rules,
-            ..Meta::default()
-        };
+        let mut meta = Meta { rules, ..Meta::default() };
         for entry in entries {
             let (key, value) = entry.encode(rules)?;
             if !seen.insert(key) {
-                return Err(Error::DuplicateDestination {
-                    ip: entry.destination.ip,
-                    port: entry.destination.port,
-                });
+                return Err(Error::DuplicateDestination { ip: entry.destination.ip, port: entry.destination.port });
             }
             if keys.len() >= self.entries_max as usize {
-                return Err(Error::TooManyEntries {
-                    entries: keys.len() + 1,
-                    entries_max: self.entries_max,
-                });
+                return Err(Error::TooManyEntries { entries: keys.len() + 1, entries_max: self.entries_max });
             }
             meta.count += 1;
             meta.digest = meta.digest.wrapping_add(value.digest_for(&key));

@@ -43,9 +43,7 @@ pub struct Records {
 
 impl std::fmt::Debug for Records {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Records")
-            .field("netns_cookie", &self.netns_cookie)
-            .finish_non_exhaustive()
+        f.debug_struct("Records").field("netns_cookie", &self.netns_cookie).finish_non_exhaustive()
     }
 }
 
@@ -55,20 +53,12 @@ impl Records {
     /// # Errors
     /// When the pins are not there or may not be opened, or the kernel is older than 5.14.
     pub fn open(pin_dir: &Path) -> Result<Self, Error> {
-        let pairs = open_pin(pin_dir, map::PAIR)?
-            .try_into()
-            .map_err(Error::map("use", map::PAIR))?;
-        let sockets = open_pin(pin_dir, map::ORIG)?
-            .try_into()
-            .map_err(Error::map("use", map::ORIG))?;
+        let pairs = open_pin(pin_dir, map::PAIR)?.try_into().map_err(Error::map("use", map::PAIR))?;
+        let sockets = open_pin(pin_dir, map::ORIG)?.try_into().map_err(Error::map("use", map::ORIG))?;
         let probe = socket(AddressFamily::INET, SocketType::DGRAM, None)
             .map_err(|error| Error::call("make a socket", error.into()))?;
         let netns_cookie = netns_cookie(probe.as_fd())?;
-        Ok(Self {
-            pairs,
-            sockets,
-            netns_cookie,
-        })
+        Ok(Self { pairs, sockets, netns_cookie })
     }
 
     /// Takes the record of an accepted connection: `peer` is its client, `local` the address it was accepted on. A record can
@@ -120,19 +110,14 @@ pub fn netns_cookie(socket: BorrowedFd<'_>) -> Result<u64, Error> {
 }
 
 fn open_pin(pin_dir: &Path, name: &'static str) -> Result<Map, Error> {
-    MapData::from_pin(pin_dir.join(name))
-        .and_then(Map::from_map_data)
-        .map_err(Error::map("open pinned", name))
+    MapData::from_pin(pin_dir.join(name)).and_then(Map::from_map_data).map_err(Error::map("open pinned", name))
 }
 
 impl TryFrom<&ebpf_common::Record> for Record {
     type Error = Error;
 
     fn try_from(record: &ebpf_common::Record) -> Result<Self, Error> {
-        let malformed = || Error::MalformedRecord {
-            action: record.action,
-            family: record.family,
-        };
+        let malformed = || Error::MalformedRecord { action: record.action, family: record.family };
         let family = match record.family {
             4 => Family::V4,
             6 => Family::V6,

@@ -32,11 +32,7 @@ mod command {
 unsafe fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<libc::c_long> {
     // SAFETY: a valid pointer with its own size; the rest is the caller's promise.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<A>()) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 fn number(fd: BorrowedFd<'_>) -> u32 {
@@ -103,11 +99,7 @@ pub(crate) fn for_each<K: Pod, V: Pod>(
     let mut first = true;
     loop {
         let mut attr = BatchAttr {
-            in_batch: if first {
-                0
-            } else {
-                (&raw const at).expose_provenance() as u64
-            },
+            in_batch: if first { 0 } else { (&raw const at).expose_provenance() as u64 },
             out_batch: (&raw mut next).expose_provenance() as u64,
             keys: keys.as_mut_ptr().expose_provenance() as u64,
             values: values.as_mut_ptr().expose_provenance() as u64,
@@ -123,10 +115,7 @@ pub(crate) fn for_each<K: Pod, V: Pod>(
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
             Err(error) => return Err(error),
         };
-        keys.iter()
-            .zip(&values)
-            .take(attr.count as usize)
-            .for_each(|(key, value)| each(key, value));
+        keys.iter().zip(&values).take(attr.count as usize).for_each(|(key, value)| each(key, value));
         if ended {
             return Ok(());
         }
@@ -179,12 +168,8 @@ struct LinkUpdateAttr {
 /// # Errors
 /// What the kernel says.
 pub(crate) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
-    let mut attr = LinkUpdateAttr {
-        link_fd: number(link),
-        new_program_fd: number(program),
-        flags: 0,
-        old_program_fd: 0,
-    };
+    let mut attr =
+        LinkUpdateAttr { link_fd: number(link), new_program_fd: number(program), flags: 0, old_program_fd: 0 };
     // SAFETY: no pointers.
     unsafe { bpf(command::LINK_UPDATE, &mut attr) }.map(drop)
 }
@@ -217,11 +202,7 @@ struct GetAttr {
 /// What the kernel says; ENOENT when nothing is pinned there.
 pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let mut attr = GetAttr {
-        path: path.as_ptr().expose_provenance() as u64,
-        fd: 0,
-        flags: 0,
-    };
+    let mut attr = GetAttr { path: path.as_ptr().expose_provenance() as u64, fd: 0, flags: 0 };
     // SAFETY: a string that ends in a zero byte and outlives the call.
     let fd = unsafe { bpf(command::OBJ_GET, &mut attr) }?;
     let fd = i32::try_from(fd).map_err(|_| io::ErrorKind::InvalidData)?;
@@ -325,9 +306,5 @@ pub(crate) fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
             &raw mut length,
         )
     };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(cookie)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(cookie) }
 }

@@ -73,10 +73,9 @@ impl Redirect {
             Err(source) => return Err(Error::map("read", map::RULES)(source)),
         };
         match (&before, &value) {
-            (_, Some(value)) => live
-                .rules
-                .insert(key, value, 0)
-                .map_err(|source| insert_error(source, capacity, applied))?,
+            (_, Some(value)) => {
+                live.rules.insert(key, value, 0).map_err(|source| insert_error(source, capacity, applied))?
+            }
             (Some(_), None) => live.rules.remove(&key).map_err(Error::map("write", map::RULES))?,
             (None, None) => {}
         }

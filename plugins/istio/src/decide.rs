@@ -41,11 +41,7 @@ pub fn describe(settings: &str) -> Result<Description, String> {
         )
         .reading(
             Source::NamespaceLabel,
-            &[
-                keys::USE_WAYPOINT,
-                keys::USE_WAYPOINT_NAMESPACE,
-                keys::INGRESS_USE_WAYPOINT,
-            ],
+            &[keys::USE_WAYPOINT, keys::USE_WAYPOINT_NAMESPACE, keys::INGRESS_USE_WAYPOINT],
         )
         .reading(Source::GatewayLabel, &[keys::WAYPOINT_FOR])
         .reading(Source::ClassLabel, &[keys::WAYPOINT_FOR])
@@ -57,16 +53,8 @@ pub fn describe(settings: &str) -> Result<Description, String> {
         inherit: true,
     };
     // A waypoint's own instances name their Gateway, always in their own namespace (R45).
-    let instance_of = Reference {
-        name_label: keys::GATEWAY_NAME.to_owned(),
-        namespace_label: None,
-        inherit: false,
-    };
-    Ok(Description {
-        references: vec![used, instance_of],
-        reach: Reach::Referenced,
-        ..description
-    })
+    let instance_of = Reference { name_label: keys::GATEWAY_NAME.to_owned(), namespace_label: None, inherit: false };
+    Ok(Description { references: vec![used, instance_of], reach: Reach::Referenced, ..description })
 }
 
 /// One decision for each subject, in their order.
@@ -98,11 +86,7 @@ pub fn explain(batch: &Batch) -> Result<Explanation, Failure> {
         // Every check passed, so what settled it is that somebody asked.
         findings.settled_by(steps::REFERENCE);
     }
-    Ok(Explanation {
-        decision,
-        findings: findings.list,
-        edits: edits::edits(&outcome, &selection),
-    })
+    Ok(Explanation { decision, findings: findings.list, edits: edits::edits(&outcome, &selection) })
 }
 
 /// What is the same for many rows, worked out once for a batch.
@@ -130,12 +114,6 @@ impl<'a> Facts<'a> {
         let namespace = at.and_then(|at| self.namespaces.get(at));
         let namespace = namespace.ok_or_else(|| Failure::at(row.index, "its namespace is not in the batch"))?;
         let waypoints = &self.waypoints;
-        Ok(Selection {
-            batch: self.batch,
-            row,
-            namespace,
-            waypoints,
-            settings: &self.settings,
-        })
+        Ok(Selection { batch: self.batch, row, namespace, waypoints, settings: &self.settings })
     }
 }

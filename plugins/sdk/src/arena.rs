@@ -1,10 +1,7 @@
 //! The allocator of a component: it hands out memory in one direction and takes nothing back. A host uses a fresh instance
 //! for every batch, so all memory goes with the instance; keeping books on every string of a batch would cost more than
 //! deciding. It is not an allocator for programs that run on.
-#![expect(
-    unsafe_code,
-    reason = "an allocator hands out raw memory; each promise is proven where it is made"
-)]
+#![expect(unsafe_code, reason = "an allocator hands out raw memory; each promise is proven where it is made")]
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::arch::wasm32::{memory_grow, memory_size};
@@ -31,9 +28,7 @@ impl Arena {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "there is one, in a static")]
     pub const fn new() -> Self {
-        Self {
-            next: AtomicUsize::new(0),
-        }
+        Self { next: AtomicUsize::new(0) }
     }
 
     /// Makes memory up to `end` usable.

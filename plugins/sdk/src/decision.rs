@@ -36,14 +36,7 @@ impl Decision {
     /// has no usable one. While it cannot be reached, connections fail, as in Istio (R13, R92).
     #[must_use]
     pub fn bound(gateway: u32, address: Option<u32>, reason: &str) -> Self {
-        Self::new(
-            Choice::Waypoints(vec![Target {
-                gateway,
-                address,
-                weight: 100,
-            }]),
-            Some(reason),
-        )
+        Self::new(Choice::Waypoints(vec![Target { gateway, address, weight: 100 }]), Some(reason))
     }
 
     /// The same, and gateways go through the waypoint as well (R70).
@@ -76,10 +69,7 @@ impl Description {
     /// Also reads these keys there.
     #[must_use]
     pub fn reading(mut self, at: Source, keys: &[&str]) -> Self {
-        self.reads.extend(keys.iter().map(|key| Read {
-            at,
-            key: (*key).to_owned(),
-        }));
+        self.reads.extend(keys.iter().map(|key| Read { at, key: (*key).to_owned() }));
         self
     }
 }
@@ -88,18 +78,12 @@ impl Failure {
     /// A failure of the whole batch.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self {
-            subject: None,
-            text: text.into(),
-        }
+        Self { subject: None, text: text.into() }
     }
 
     /// A failure at one row.
     #[must_use]
     pub fn at(subject: u32, text: impl Into<String>) -> Self {
-        Self {
-            subject: Some(subject),
-            text: text.into(),
-        }
+        Self { subject: Some(subject), text: text.into() }
     }
 }

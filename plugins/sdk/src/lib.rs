@@ -6,12 +6,7 @@
 //! does nothing there.
 
 #[doc(hidden)]
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::all,
-    reason = "generated from wit/, where the words are"
-)]
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from wit/, where the words are")]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",

@@ -18,10 +18,7 @@ pub struct Row<'a> {
 #[must_use]
 #[inline]
 pub fn value<'a>(pairs: &'a [Pair], key: &str) -> Option<&'a str> {
-    pairs
-        .iter()
-        .find(|pair| same(&pair.key, key))
-        .map(|pair| pair.value.as_str())
+    pairs.iter().find(|pair| same(&pair.key, key)).map(|pair| pair.value.as_str())
 }
 
 impl Subject {
@@ -90,15 +87,9 @@ impl Batch {
     /// Each item: an index of the batch that names no namespace, which a host never sends.
     pub fn rows(&self) -> impl Iterator<Item = Result<Row<'_>, Failure>> {
         self.subjects.iter().zip(0..).map(|(subject, index)| {
-            let namespace = usize::try_from(subject.namespace)
-                .ok()
-                .and_then(|at| self.namespaces.get(at));
+            let namespace = usize::try_from(subject.namespace).ok().and_then(|at| self.namespaces.get(at));
             let namespace = namespace.ok_or_else(|| Failure::at(index, "its namespace is not in the batch"))?;
-            Ok(Row {
-                index,
-                subject,
-                namespace,
-            })
+            Ok(Row { index, subject, namespace })
         })
     }
 
@@ -108,10 +99,7 @@ impl Batch {
     /// When there is not exactly one subject, or its namespace is missing.
     pub fn only_row(&self) -> Result<Row<'_>, Failure> {
         match self.subjects.len() {
-            1 => self
-                .rows()
-                .next()
-                .unwrap_or_else(|| Err(Failure::new("the batch holds no subject"))),
+            1 => self.rows().next().unwrap_or_else(|| Err(Failure::new("the batch holds no subject"))),
             other => Err(Failure::new(format!("explain is asked about one subject, not {other}"))),
         }
     }
@@ -124,10 +112,7 @@ impl Batch {
 
     /// The Gateways the subject may be given, with their indexes, by (namespace, name).
     pub fn candidates<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = (u32, &'a Gateway)> {
-        subject
-            .candidates
-            .iter()
-            .filter_map(|&index| self.gateway(index).map(|gateway| (index, gateway)))
+        subject.candidates.iter().filter_map(|&index| self.gateway(index).map(|gateway| (index, gateway)))
     }
 
     /// The candidate of that namespace and name; none where there is no such Gateway, or it is no candidate.
@@ -136,15 +121,11 @@ impl Batch {
         if subject.candidates.len() <= SCAN_MAX {
             let is_it = |gateway: &Gateway| same(&gateway.name, name) && same(&gateway.namespace, namespace);
             let each = subject.candidates.iter();
-            return each
-                .filter_map(|&index| Some((index, self.gateway(index)?)))
-                .find(|(_, gateway)| is_it(gateway));
+            return each.filter_map(|&index| Some((index, self.gateway(index)?))).find(|(_, gateway)| is_it(gateway));
         }
         let wanted = (namespace, name);
         let found = subject.candidates.binary_search_by(|&index| {
-            self.gateway(index)
-                .map(|it| (it.namespace.as_str(), it.name.as_str()))
-                .cmp(&Some(wanted))
+            self.gateway(index).map(|it| (it.namespace.as_str(), it.name.as_str())).cmp(&Some(wanted))
         });
         let index = subject.candidates.get(found.ok()?).copied()?;
         self.gateway(index).map(|gateway| (index, gateway))
@@ -158,8 +139,7 @@ mod tests {
 
     fn batch_of(gateways: usize) -> Batch {
         let mesh = (0..gateways).fold(mesh().namespace("ns", &[]), |mesh, at| {
-            mesh.gateway(gateway("ns", &format!("g{at:03}")))
-                .gateway(gateway("other", &format!("g{at:03}")))
+            mesh.gateway(gateway("ns", &format!("g{at:03}"))).gateway(gateway("other", &format!("g{at:03}")))
         });
         mesh.subject(service("ns")).batch()
     }
@@ -190,18 +170,11 @@ mod tests {
 
     #[test]
     fn a_row_without_its_namespace_names_itself() {
-        let mut batch = mesh()
-            .namespace("ns", &[])
-            .subject(service("ns"))
-            .subject(service("ns"))
-            .batch();
+        let mut batch = mesh().namespace("ns", &[]).subject(service("ns")).subject(service("ns")).batch();
         batch.subjects[1].namespace = 7;
         let rows: Vec<_> = batch.rows().collect();
         assert_eq!(rows[0].as_ref().unwrap().subject.kind, SubjectKind::Service);
         assert_eq!(rows[1].as_ref().unwrap_err().subject, Some(1));
-        assert_eq!(
-            batch.only_row().unwrap_err().text,
-            "explain is asked about one subject, not 2"
-        );
+        assert_eq!(batch.only_row().unwrap_err().text, "explain is asked about one subject, not 2");
     }
 }

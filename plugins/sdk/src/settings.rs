@@ -23,15 +23,8 @@ impl Settings {
     /// One line for the operator: not a mapping, a key written twice, or a value that is itself a mapping or list.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let written = if text.is_empty() || text == "null" {
-            Vec::new()
-        } else {
-            json::object(text)?
-        };
-        Ok(Self {
-            written,
-            known: RefCell::default(),
-        })
+        let written = if text.is_empty() || text == "null" { Vec::new() } else { json::object(text)? };
+        Ok(Self { written, known: RefCell::default() })
     }
 
     /// The text under a key; none where it is not written or null.
@@ -56,10 +49,7 @@ impl Settings {
             Some(Scalar::Other(word)) if word == "null" => return Ok(None),
             Some(Scalar::Text(word) | Scalar::Other(word)) => word,
         };
-        let found = allowed
-            .iter()
-            .find(|(word, _)| word == written)
-            .map(|(_, meaning)| meaning.clone());
+        let found = allowed.iter().find(|(word, _)| word == written).map(|(_, meaning)| meaning.clone());
         found.map(Some).ok_or_else(|| {
             let words = list(allowed.iter().map(|(word, _)| *word));
             format!("settings: `{key}` must be one of {words}, not `{written}`")
@@ -75,19 +65,15 @@ impl Settings {
         match self.written.iter().find(|(key, _)| !known.contains(&key.as_str())) {
             None => Ok(()),
             Some((key, _)) if known.is_empty() => Err(format!("settings: there is no key `{key}`; nothing can be set")),
-            Some((key, _)) => Err(format!(
-                "settings: there is no key `{key}`; allowed: {}",
-                list(known.iter().copied())
-            )),
+            Some((key, _)) => {
+                Err(format!("settings: there is no key `{key}`; allowed: {}", list(known.iter().copied())))
+            }
         }
     }
 
     fn scalar(&self, key: &'static str) -> Option<&Scalar> {
         self.known.borrow_mut().push(key);
-        self.written
-            .iter()
-            .find(|(written, _)| written == key)
-            .map(|(_, value)| value)
+        self.written.iter().find(|(written, _)| written == key).map(|(_, value)| value)
     }
 }
 

@@ -24,18 +24,10 @@ pub struct Mesh {
 /// A mesh with nothing in it.
 #[must_use]
 pub fn mesh() -> Mesh {
-    let locality = Locality {
-        region: String::new(),
-        zone: String::new(),
-        subzone: String::new(),
-    };
+    let locality = Locality { region: String::new(), zone: String::new(), subzone: String::new() };
     Mesh {
         settings: String::new(),
-        node: Node {
-            name: String::new(),
-            locality,
-            labels: Vec::new(),
-        },
+        node: Node { name: String::new(), locality, labels: Vec::new() },
         namespaces: Vec::new(),
         gateways: Vec::new(),
         subjects: Vec::new(),

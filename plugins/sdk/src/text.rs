@@ -12,10 +12,7 @@ pub fn same(left: &str, right: &str) -> bool {
     }
     let (left, left_rest) = left.as_bytes().as_chunks::<WORD>();
     let (right, right_rest) = right.as_bytes().as_chunks::<WORD>();
-    let words = left
-        .iter()
-        .zip(right)
-        .all(|(l, r)| u64::from_le_bytes(*l) == u64::from_le_bytes(*r));
+    let words = left.iter().zip(right).all(|(l, r)| u64::from_le_bytes(*l) == u64::from_le_bytes(*r));
     words && left_rest.iter().zip(right_rest).all(|(l, r)| l == r)
 }
 

@@ -39,11 +39,7 @@ pub fn describe(settings: &str) -> Result<Description, String> {
     let description = Description::new("service-account", env!("CARGO_PKG_VERSION"))
         .reading(Source::GatewayAnnotation, &[FOR_SERVICE_ACCOUNT])
         .reading(Source::SubjectLabel, &[MANAGED]);
-    Ok(Description {
-        fields: Fields::SERVICE_ACCOUNT,
-        reach: Reach::OwnNamespace,
-        ..description
-    })
+    Ok(Description { fields: Fields::SERVICE_ACCOUNT, reach: Reach::OwnNamespace, ..description })
 }
 
 /// One decision for each subject, in their order.
@@ -52,10 +48,7 @@ pub fn describe(settings: &str) -> Result<Description, String> {
 /// Settings that [`describe`] would refuse, and indexes that name nothing; a host sends neither.
 pub fn resolve(batch: &Batch) -> Result<Vec<Decision>, Failure> {
     let waypoints = waypoints(batch)?;
-    batch
-        .rows()
-        .map(|row| Ok(decision(&choose(batch, &waypoints, row?))))
-        .collect()
+    batch.rows().map(|row| Ok(decision(&choose(batch, &waypoints, row?)))).collect()
 }
 
 /// The same choice as [`resolve`]'s for the only subject, with the fact that settled it.
@@ -67,11 +60,7 @@ pub fn explain(batch: &Batch) -> Result<Explanation, Failure> {
     let row = batch.only_row()?;
     let chosen = choose(batch, &waypoints, row);
     let (findings, edits) = (vec![finding(&chosen, row)], edits(&chosen, batch, &waypoints, row));
-    Ok(Explanation {
-        decision: decision(&chosen),
-        findings,
-        edits,
-    })
+    Ok(Explanation { decision: decision(&chosen), findings, edits })
 }
 
 /// By gateway index; none: not a waypoint under these rules.
@@ -124,18 +113,10 @@ fn own<'a>(
     row: Row<'a>,
 ) -> impl Iterator<Item = (u32, Waypoint<'a>)> {
     let each = row.subject.candidates.iter().filter_map(|&gateway| {
-        let waypoint = usize::try_from(gateway)
-            .ok()
-            .and_then(|at| waypoints.get(at))
-            .copied()
-            .flatten()?;
+        let waypoint = usize::try_from(gateway).ok().and_then(|at| waypoints.get(at)).copied().flatten()?;
         Some((gateway, waypoint))
     });
-    each.filter(move |(gateway, _)| {
-        batch
-            .gateway(*gateway)
-            .is_some_and(|it| same(&it.namespace, &row.namespace.name))
-    })
+    each.filter(move |(gateway, _)| batch.gateway(*gateway).is_some_and(|it| same(&it.namespace, &row.namespace.name)))
 }
 
 fn decision(chosen: &Chosen) -> Decision {
@@ -151,27 +132,15 @@ fn decision(chosen: &Chosen) -> Decision {
 fn finding(chosen: &Chosen, row: Row<'_>) -> Finding {
     let account = row.subject.service_account.as_deref();
     let (at, gateway, key, value, text) = match *chosen {
-        Chosen::Unknown => (
-            Level::Subject,
-            None,
-            "",
-            None,
-            "its labels are unknown here, so what the control plane said is kept",
-        ),
-        Chosen::NoWorkload => (
-            Level::Subject,
-            None,
-            "",
-            None,
-            "only pods and WorkloadEntries have waypoints under these rules",
-        ),
-        Chosen::Generated => (
-            Level::Subject,
-            None,
-            MANAGED,
-            Some(MESH_CONTROLLER),
-            "generated for a waypoint, so it has none itself",
-        ),
+        Chosen::Unknown => {
+            (Level::Subject, None, "", None, "its labels are unknown here, so what the control plane said is kept")
+        }
+        Chosen::NoWorkload => {
+            (Level::Subject, None, "", None, "only pods and WorkloadEntries have waypoints under these rules")
+        }
+        Chosen::Generated => {
+            (Level::Subject, None, MANAGED, Some(MESH_CONTROLLER), "generated for a waypoint, so it has none itself")
+        }
         Chosen::Nothing => (
             Level::Subject,
             None,
@@ -179,13 +148,9 @@ fn finding(chosen: &Chosen, row: Row<'_>) -> Finding {
             account,
             "no waypoint of its namespace is for this account or for all",
         ),
-        Chosen::Exact { gateway, .. } => (
-            Level::Gateway,
-            Some(gateway),
-            FOR_SERVICE_ACCOUNT,
-            account,
-            "it is for this service account",
-        ),
+        Chosen::Exact { gateway, .. } => {
+            (Level::Gateway, Some(gateway), FOR_SERVICE_ACCOUNT, account, "it is for this service account")
+        }
         Chosen::NamespaceWide { gateway, .. } => (
             Level::Gateway,
             Some(gateway),
@@ -195,15 +160,7 @@ fn finding(chosen: &Chosen, row: Row<'_>) -> Finding {
         ),
     };
     let (key, value) = (key.to_owned(), value.map(str::to_owned));
-    Finding {
-        rule: RULE.to_owned(),
-        at,
-        gateway,
-        key,
-        value,
-        text: text.to_owned(),
-        decisive: true,
-    }
+    Finding { rule: RULE.to_owned(), at, gateway, key, value, text: text.to_owned(), decisive: true }
 }
 
 /// A workload without a waypoint, beside one of another account: give that one to this account, or to all. There is no
@@ -216,12 +173,5 @@ fn edits(chosen: &Chosen, batch: &Batch, waypoints: &[Option<Waypoint<'_>>], row
     let account = row.subject.service_account.clone().map(Some);
     let values = account.into_iter().chain([None]);
     let key = FOR_SERVICE_ACCOUNT;
-    values
-        .map(|value| Edit {
-            at: Level::Gateway,
-            gateway: Some(gateway),
-            key: key.to_owned(),
-            value,
-        })
-        .collect()
+    values.map(|value| Edit { at: Level::Gateway, gateway: Some(gateway), key: key.to_owned(), value }).collect()
 }

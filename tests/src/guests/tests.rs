@@ -24,11 +24,7 @@ fn decoded(bytes: &[u8]) -> Result<(Resolve, WorldId)> {
 fn exports(bytes: &[u8]) -> Result<Vec<String>> {
     let (resolve, world) = decoded(bytes)?;
     let world = resolve.worlds.get(world).context("the world is missing")?;
-    Ok(world
-        .exports
-        .keys()
-        .map(|key| resolve.name_world_key(key))
-        .collect())
+    Ok(world.exports.keys().map(|key| resolve.name_world_key(key)).collect())
 }
 
 /// How many functions the component imports, alone or in interfaces.
@@ -36,10 +32,7 @@ fn imported_function_count(bytes: &[u8]) -> Result<usize> {
     let (resolve, world) = decoded(bytes)?;
     let world = resolve.worlds.get(world).context("the world is missing")?;
     let functions = |item: &WorldItem| match item {
-        WorldItem::Interface { id, .. } => resolve
-            .interfaces
-            .get(*id)
-            .map_or(0, |it| it.functions.len()),
+        WorldItem::Interface { id, .. } => resolve.interfaces.get(*id).map_or(0, |it| it.functions.len()),
         WorldItem::Function(_) => 1,
         WorldItem::Type { .. } => 0,
     };
@@ -50,16 +43,9 @@ fn imported_function_count(bytes: &[u8]) -> Result<usize> {
 fn stems(folder: &str, end: &str) -> Result<BTreeSet<String>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut found = BTreeSet::new();
-    for entry in folder
-        .read_dir()
-        .with_context(|| format!("read {}", folder.display()))?
-    {
+    for entry in folder.read_dir().with_context(|| format!("read {}", folder.display()))? {
         let name = entry?.file_name();
-        found.extend(
-            name.to_str()
-                .and_then(|name| name.strip_suffix(end))
-                .map(str::to_owned),
-        );
+        found.extend(name.to_str().and_then(|name| name.strip_suffix(end)).map(str::to_owned));
     }
     Ok(found)
 }
@@ -71,36 +57,22 @@ fn every_guest_is_a_component_of_the_world_and_imports_no_function() -> Result<(
         assert_eq!(exports(&bytes).context(*name)?, [RESOLVER], "{name}");
         assert_eq!(imported_function_count(&bytes)?, 0, "{name}");
         assert!(bytes.len() < 16 << 10, "{name} has {} bytes", bytes.len());
-        assert!(
-            contains(&bytes, name.as_bytes()),
-            "{name} does not know its name"
-        );
+        assert!(contains(&bytes, name.as_bytes()), "{name} does not know its name");
     }
     Ok(())
 }
 
 #[test]
 fn every_file_is_a_guest_or_part_of_the_interface() -> Result<()> {
-    assert_eq!(
-        stems("guests", ".wat")?,
-        names().iter().map(|name| (*name).to_owned()).collect()
-    );
-    assert_eq!(
-        stems("../wit", ".wit")?,
-        WIT.iter()
-            .map(|(file, _)| file.replace(".wit", ""))
-            .collect()
-    );
+    assert_eq!(stems("guests", ".wat")?, names().iter().map(|name| (*name).to_owned()).collect());
+    assert_eq!(stems("../wit", ".wit")?, WIT.iter().map(|(file, _)| file.replace(".wit", "")).collect());
     Ok(())
 }
 
 #[test]
 fn every_guest_says_first_what_the_host_must_do() {
     for (name, text) in NAMES.iter().zip(TEXTS) {
-        let comment: Vec<_> = text
-            .lines()
-            .take_while(|line| line.starts_with(";; "))
-            .collect();
+        let comment: Vec<_> = text.lines().take_while(|line| line.starts_with(";; ")).collect();
         assert!(comment.concat().contains("The host must"), "{name}");
     }
 }
@@ -109,31 +81,17 @@ fn every_guest_says_first_what_the_host_must_do() {
 fn layout_in_the_preamble_is_that_of_the_wit() -> Result<()> {
     let layout = Layout::of_the_wit()?;
     let mut checked = 0;
-    for line in PREAMBLE
-        .lines()
-        .filter_map(|line| line.strip_prefix("(global $"))
-    {
+    for line in PREAMBLE.lines().filter_map(|line| line.strip_prefix("(global $")) {
         let (name, rest) = line.split_once(' ').context("a global without a type")?;
         if name == "heap" {
             continue;
         }
-        let value = rest
-            .strip_prefix("i32 (i32.const ")
-            .and_then(|rest| rest.strip_suffix("))"));
-        let value: usize = value
-            .with_context(|| format!("${name} is not written as the others"))?
-            .parse()?;
-        assert_eq!(
-            value,
-            layout.value(name).context(name.to_owned())?,
-            "${name}: the WIT has changed"
-        );
+        let value = rest.strip_prefix("i32 (i32.const ").and_then(|rest| rest.strip_suffix("))"));
+        let value: usize = value.with_context(|| format!("${name} is not written as the others"))?.parse()?;
+        assert_eq!(value, layout.value(name).context(name.to_owned())?, "${name}: the WIT has changed");
         checked += 1;
     }
-    ensure!(
-        checked > 40,
-        "only {checked} lines of the layout were found"
-    );
+    ensure!(checked > 40, "only {checked} lines of the layout were found");
     Ok(())
 }
 
@@ -142,72 +100,36 @@ fn nothing_in_the_interface_is_aligned_to_more_than_four_bytes() -> Result<()> {
     // The allocation function of the guests aligns to that, and strings and lists are written as two such values.
     let layout = Layout::of_the_wit()?;
     for (_, ty) in layout.resolve.types.iter() {
-        let align = ty
-            .name
-            .as_deref()
-            .and_then(|name| layout.named(name))
-            .map(|ty| layout.sizes.align(&ty));
-        assert!(
-            align.is_none_or(|align| align.align_wasm32() <= 4),
-            "{:?}",
-            ty.name
-        );
+        let align = ty.name.as_deref().and_then(|name| layout.named(name)).map(|ty| layout.sizes.align(&ty));
+        assert!(align.is_none_or(|align| align.align_wasm32() <= 4), "{:?}", ty.name);
     }
     Ok(())
 }
 
 #[test]
 fn texts_of_the_guests_are_the_constants_that_tests_match() {
-    assert!(contains(
-        &component("describe-error"),
-        DESCRIBE_ERROR.as_bytes()
-    ));
-    assert!(contains(
-        &component("resolve-failure"),
-        RESOLVE_FAILURE.as_bytes()
-    ));
-    for (name, text) in [
-        ("describe-error", DESCRIBE_ERROR),
-        ("resolve-failure", RESOLVE_FAILURE),
-    ] {
+    assert!(contains(&component("describe-error"), DESCRIBE_ERROR.as_bytes()));
+    assert!(contains(&component("resolve-failure"), RESOLVE_FAILURE.as_bytes()));
+    for (name, text) in [("describe-error", DESCRIBE_ERROR), ("resolve-failure", RESOLVE_FAILURE)] {
         let length = format!("(i32.const 4096) (i32.const {})", text.len());
-        assert!(
-            text_of(name).contains(&length),
-            "{name} gives another length than that of its text"
-        );
+        assert!(text_of(name).contains(&length), "{name} gives another length than that of its text");
     }
 }
 
 #[test]
 fn bytes_that_are_no_component_do_not_decode() {
-    for (name, bytes) in [
-        ("truncated", truncated()),
-        ("empty", empty()),
-        ("text", text()),
-    ] {
+    for (name, bytes) in [("truncated", truncated()), ("empty", empty()), ("text", text())] {
         assert!(decoded(&bytes).is_err(), "{name}");
     }
     // Both get past a look at the header's first half.
-    assert!(
-        truncated().starts_with(b"\0asm\x0d\0\x01\0"),
-        "the header of a component"
-    );
-    assert!(
-        core_module().starts_with(b"\0asm\x01\0\0\0"),
-        "the header of a core module"
-    );
+    assert!(truncated().starts_with(b"\0asm\x0d\0\x01\0"), "the header of a component");
+    assert!(core_module().starts_with(b"\0asm\x01\0\0\0"), "the header of a core module");
 }
 
 #[test]
 fn components_for_another_world_say_so_in_their_exports_and_imports() -> Result<()> {
-    assert_eq!(
-        exports(&wrong_world())?,
-        ["example:greeting/greeting@1.0.0"]
-    );
-    assert_eq!(
-        exports(&wrong_version())?,
-        ["wayswitch:waypoint/resolver@0.2.0"]
-    );
+    assert_eq!(exports(&wrong_world())?, ["example:greeting/greeting@1.0.0"]);
+    assert_eq!(exports(&wrong_version())?, ["wayswitch:waypoint/resolver@0.2.0"]);
     assert_eq!(exports(&importing_function())?, [RESOLVER]);
     assert_eq!(imported_function_count(&importing_function())?, 1);
     Ok(())
@@ -260,9 +182,7 @@ impl Layout {
             let ty = self.named(ty).context("no such type")?;
             return Ok(self.sizes.size(&ty).size_wasm32());
         }
-        let (path, payload) = name
-            .strip_suffix(":payload")
-            .map_or((name, false), |path| (path, true));
+        let (path, payload) = name.strip_suffix(":payload").map_or((name, false), |path| (path, true));
         let (ty, offset) = match path.split_once('.') {
             Some((record, field)) => self.field(record, field)?,
             None => (self.named(path).context("no such type")?, 0),
@@ -272,31 +192,17 @@ impl Layout {
 
     /// A type of the package, or the result of a function.
     fn named(&self, name: &str) -> Option<Type> {
-        let has_name = |id: &TypeId| {
-            self.resolve
-                .types
-                .get(*id)
-                .is_some_and(|ty| ty.name.as_deref() == Some(name))
-        };
+        let has_name = |id: &TypeId| self.resolve.types.get(*id).is_some_and(|ty| ty.name.as_deref() == Some(name));
         let mut types = self.resolve.types.iter().map(|(id, _)| id);
-        let mut functions = self
-            .resolve
-            .interfaces
-            .iter()
-            .filter_map(|(_, interface)| interface.functions.get(name));
-        types
-            .find(has_name)
-            .map(Type::Id)
-            .or_else(|| functions.next().and_then(|function| function.result))
+        let mut functions = self.resolve.interfaces.iter().filter_map(|(_, interface)| interface.functions.get(name));
+        types.find(has_name).map(Type::Id).or_else(|| functions.next().and_then(|function| function.result))
     }
 
     /// What a type is made of, behind all the names that `use` gave it.
     fn kind(&self, ty: &Type) -> Result<&TypeDefKind> {
         let mut ty = *ty;
         loop {
-            let Type::Id(id) = ty else {
-                bail!("a type without parts")
-            };
+            let Type::Id(id) = ty else { bail!("a type without parts") };
             match &self.resolve.types.get(id).context("no such type")?.kind {
                 TypeDefKind::Type(of) => ty = *of,
                 kind => return Ok(kind),
@@ -306,11 +212,7 @@ impl Layout {
 
     fn case(&self, ty: &str, case: &str) -> Result<usize> {
         let at = match self.kind(&self.named(ty).context("no such type")?)? {
-            TypeDefKind::Flags(it) => it
-                .flags
-                .iter()
-                .position(|it| it.name == case)
-                .map(|bit| 1 << bit),
+            TypeDefKind::Flags(it) => it.flags.iter().position(|it| it.name == case).map(|bit| 1 << bit),
             TypeDefKind::Enum(it) => it.cases.iter().position(|it| it.name == case),
             TypeDefKind::Variant(it) => it.cases.iter().position(|it| it.name == case),
             _ => bail!("{ty} has no cases"),
@@ -319,16 +221,11 @@ impl Layout {
     }
 
     fn field(&self, record: &str, field: &str) -> Result<(Type, usize)> {
-        let TypeDefKind::Record(it) = self.kind(&self.named(record).context("no such record")?)?
-        else {
+        let TypeDefKind::Record(it) = self.kind(&self.named(record).context("no such record")?)? else {
             bail!("{record} is no record");
         };
         let offsets = self.sizes.field_offsets(it.fields.iter().map(|it| &it.ty));
-        let mut found = it
-            .fields
-            .iter()
-            .zip(offsets)
-            .filter(|(it, _)| it.name == field);
+        let mut found = it.fields.iter().zip(offsets).filter(|(it, _)| it.name == field);
         let (_, (offset, ty)) = found.next().context("no such field")?;
         Ok((*ty, offset.size_wasm32()))
     }
@@ -336,12 +233,8 @@ impl Layout {
     fn payload(&self, ty: &Type) -> Result<usize> {
         let offset = match self.kind(ty)? {
             TypeDefKind::Option(of) => self.sizes.payload_offset(Int::U8, [Some(of)]),
-            TypeDefKind::Result(it) => self
-                .sizes
-                .payload_offset(Int::U8, [it.ok.as_ref(), it.err.as_ref()]),
-            TypeDefKind::Variant(it) => self
-                .sizes
-                .payload_offset(it.tag(), it.cases.iter().map(|it| it.ty.as_ref())),
+            TypeDefKind::Result(it) => self.sizes.payload_offset(Int::U8, [it.ok.as_ref(), it.err.as_ref()]),
+            TypeDefKind::Variant(it) => self.sizes.payload_offset(it.tag(), it.cases.iter().map(|it| it.ty.as_ref())),
             _ => bail!("it has no payload"),
         };
         Ok(offset.size_wasm32())

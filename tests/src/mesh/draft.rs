@@ -1,9 +1,6 @@
 //! Builders of the model's objects: what a test says is what matters to it, and the rest is as ordinary as it can be.
 //! Not validation: a draft may hold what no API server would take.
-#![expect(
-    clippy::expect_used,
-    reason = "support code of tests: an address that does not parse is a mistake in a test"
-)]
+#![expect(clippy::expect_used, reason = "support code of tests: an address that does not parse is a mistake in a test")]
 
 use std::net::IpAddr;
 
@@ -52,36 +49,24 @@ impl<T: Drafted> From<Draft<T>> for Object {
 
 /// A Namespace without labels.
 pub fn namespace(name: &str) -> Draft<Namespace> {
-    Draft(Namespace {
-        meta: Meta::named("", name),
-    })
+    Draft(Namespace { meta: Meta::named("", name) })
 }
 
 /// A GatewayClass without labels.
 pub fn gateway_class(name: &str) -> Draft<GatewayClass> {
-    Draft(GatewayClass {
-        meta: Meta::named("", name),
-    })
+    Draft(GatewayClass { meta: Meta::named("", name) })
 }
 
 /// A Gateway of class `istio-waypoint` that has neither listeners nor addresses.
 pub fn gateway(namespace: &str, name: &str) -> Draft<Gateway> {
     let class = "istio-waypoint".into();
-    Draft(Gateway {
-        meta: Meta::named(namespace, name),
-        class,
-        listeners: Vec::new(),
-        addresses: Vec::new(),
-    })
+    Draft(Gateway { meta: Meta::named(namespace, name), class, listeners: Vec::new(), addresses: Vec::new() })
 }
 
 /// A Gateway as most waypoints are: one tunnel listener that admits its own namespace, and a hostname beside an IP.
 pub fn waypoint(namespace: &str, name: &str) -> Draft<Gateway> {
     let host = format!("{name}.{namespace}.svc.cluster.local");
-    gateway(namespace, name)
-        .listeners([hbone()])
-        .hostname(&host)
-        .address("10.255.0.1")
+    gateway(namespace, name).listeners([hbone()]).hostname(&host).address("10.255.0.1")
 }
 
 /// A Service without addresses, selector or labels.
@@ -173,10 +158,7 @@ impl Draft<Gateway> {
     /// Reports one more address of any type.
     #[must_use]
     pub fn status_address(mut self, kind: Option<&str>, value: &str) -> Self {
-        self.0.addresses.push(StatusAddress {
-            kind: kind.map(Name::from),
-            value: value.into(),
-        });
+        self.0.addresses.push(StatusAddress { kind: kind.map(Name::from), value: value.into() });
         self
     }
 
@@ -269,12 +251,7 @@ pub fn hbone() -> ListenerDraft {
 
 /// A listener that says nothing of whom it admits.
 pub fn listener(port: u32, protocol: &str) -> ListenerDraft {
-    ListenerDraft(Listener {
-        port,
-        protocol: protocol.into(),
-        admits_from: None,
-        selector: None,
-    })
+    ListenerDraft(Listener { port, protocol: protocol.into(), admits_from: None, selector: None })
 }
 
 impl ListenerDraft {
@@ -295,10 +272,7 @@ impl ListenerDraft {
     #[must_use]
     pub fn from_namespaces_with<const N: usize>(mut self, labels: [(&str, &str); N]) -> Self {
         let labels = labels.into_iter().collect();
-        self.0.selector = Some(Selector {
-            labels,
-            requirements: Vec::new(),
-        });
+        self.0.selector = Some(Selector { labels, requirements: Vec::new() });
         self.from("Selector")
     }
 
@@ -306,11 +280,7 @@ impl ListenerDraft {
     #[must_use]
     pub fn from_namespaces_where(mut self, key: &str, operator: &str, values: &[&str]) -> Self {
         let values = values.iter().map(|value| Name::from(*value)).collect();
-        let requirement = Requirement {
-            key: key.into(),
-            operator: operator.into(),
-            values,
-        };
+        let requirement = Requirement { key: key.into(), operator: operator.into(), values };
         self.0.selector.get_or_insert_default().requirements.push(requirement);
         self.from("Selector")
     }

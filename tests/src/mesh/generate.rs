@@ -26,25 +26,13 @@ pub struct MeshSize {
 
 impl MeshSize {
     /// What one node has to hold: about 220,000 rows, of which fewer than 10,000 are distinct.
-    pub const FULL: Self = Self {
-        namespaces: 1_000,
-        services: 20_000,
-        pods: 200_000,
-    };
+    pub const FULL: Self = Self { namespaces: 1_000, services: 20_000, pods: 200_000 };
     /// A mesh of about 10,000 rows.
-    pub const MEDIUM: Self = Self {
-        namespaces: 50,
-        services: 900,
-        pods: 9_000,
-    };
+    pub const MEDIUM: Self = Self { namespaces: 50, services: 900, pods: 9_000 };
 
     /// The objects of a mesh of this size.
     pub fn objects(self, seed: u64) -> Vec<Object> {
-        let mut mesh = Generator {
-            random: Random(seed),
-            objects: Vec::new(),
-            next_ip: 0x0a00_0001,
-        };
+        let mut mesh = Generator { random: Random(seed), objects: Vec::new(), next_ip: 0x0a00_0001 };
         mesh.cluster();
         let weights: Vec<usize> = (0..self.namespaces).map(|_| mesh.random.skewed(12)).collect();
         let services = shares(self.services, &weights);
@@ -106,9 +94,7 @@ impl Generator {
         self.add(gateway_class("workload-waypoint").label(WAYPOINT_FOR, "workload"));
         self.add(namespace(SHARED));
         let listener = hbone().from_namespaces_with([("mesh", "shared")]);
-        self.waypoint(SHARED, "shared", |draft| {
-            draft.listeners([listener]).label(WAYPOINT_FOR, "all")
-        });
+        self.waypoint(SHARED, "shared", |draft| draft.listeners([listener]).label(WAYPOINT_FOR, "all"));
     }
 
     /// A waypoint with the Service and the Pods that its controller generates.
@@ -116,20 +102,10 @@ impl Generator {
         self.add(edit(waypoint(ns, name)));
         let generated = [(GATEWAY_NAME, name), (MANAGED, MESH_CONTROLLER)];
         let ip = self.ip().to_string();
-        self.add(
-            service(ns, name)
-                .labels(generated)
-                .selecting(GATEWAY_NAME, name)
-                .address(&ip),
-        );
+        self.add(service(ns, name).labels(generated).selecting(GATEWAY_NAME, name).address(&ip));
         for at in 0..WAYPOINT_PODS {
             let ip = self.ip();
-            self.add(
-                pod(ns, &format!("{name}-{at}"))
-                    .labels(generated)
-                    .service_account(name)
-                    .ip(ip),
-            );
+            self.add(pod(ns, &format!("{name}-{at}")).labels(generated).service_account(name).ip(ip));
         }
     }
 
@@ -144,11 +120,9 @@ impl Generator {
         let draft = namespace(ns).label("kubernetes.io/metadata.name", ns);
         let draft = match habit {
             Habit::Own => draft.label(USE_WAYPOINT, "waypoint"),
-            Habit::Shared => draft.labels([
-                (USE_WAYPOINT, "shared"),
-                (USE_WAYPOINT_NAMESPACE, SHARED),
-                ("mesh", "shared"),
-            ]),
+            Habit::Shared => {
+                draft.labels([(USE_WAYPOINT, "shared"), (USE_WAYPOINT_NAMESPACE, SHARED), ("mesh", "shared")])
+            }
             Habit::Uninvited => draft.labels([(USE_WAYPOINT, "shared"), (USE_WAYPOINT_NAMESPACE, SHARED)]),
             Habit::NotReady => draft.label(USE_WAYPOINT, "soon"),
             Habit::Nothing => draft,
@@ -177,9 +151,7 @@ impl Generator {
         let of_pods = self.own_word(second);
         let ip = self.ip().to_string();
         let draft = service(ns, name).label("app", name).selecting("app", name);
-        let draft = of_service
-            .into_iter()
-            .fold(draft, |draft, word| draft.label(USE_WAYPOINT, word));
+        let draft = of_service.into_iter().fold(draft, |draft, word| draft.label(USE_WAYPOINT, word));
         let draft = match self.random.below(100) {
             0..2 => draft.external_name(),
             // Headless (R33).
@@ -189,15 +161,11 @@ impl Generator {
         self.add(draft);
         let hash = format!("{:x}", self.random.next() >> 32);
         let labels = [("app", name), ("pod-template-hash", &hash), ("version", "v1")].into_iter();
-        let labels: Vec<(Name, Name)> = labels
-            .chain(of_pods.map(|word| (USE_WAYPOINT, word)))
-            .map(|(k, v)| (k.into(), v.into()))
-            .collect();
+        let labels: Vec<(Name, Name)> =
+            labels.chain(of_pods.map(|word| (USE_WAYPOINT, word))).map(|(k, v)| (k.into(), v.into())).collect();
         for at in 0..pods {
             let ip = self.ip();
-            let draft = pod(ns, &format!("{name}-{hash}-{at}"))
-                .labels(labels.iter().cloned())
-                .service_account(name);
+            let draft = pod(ns, &format!("{name}-{hash}-{at}")).labels(labels.iter().cloned()).service_account(name);
             let draft = match self.random.below(1000) {
                 0..5 => draft.finished(),
                 5..15 => draft.on_host_network(),
@@ -252,11 +220,7 @@ mod tests {
 
     #[test]
     fn a_mesh_has_the_size_it_was_asked_for_and_follows_from_its_seed() {
-        let size = MeshSize {
-            namespaces: 40,
-            services: 300,
-            pods: 3_000,
-        };
+        let size = MeshSize { namespaces: 40, services: 300, pods: 3_000 };
         let objects = size.objects(7);
         assert_eq!(objects, size.objects(7));
         assert_ne!(objects, size.objects(8));

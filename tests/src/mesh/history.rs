@@ -27,32 +27,11 @@ pub enum Operation {
     /// A GatewayClass is now like this.
     Class { class: u8, serves: Option<u8> },
     /// A Gateway is now like this.
-    Gateway {
-        ns: u8,
-        name: u8,
-        class: u8,
-        serves: Option<u8>,
-        admits: u8,
-        reports: u8,
-    },
+    Gateway { ns: u8, name: u8, class: u8, serves: Option<u8>, admits: u8, reports: u8 },
     /// A Service is now like this.
-    Service {
-        ns: u8,
-        name: u8,
-        says: Words,
-        managed: bool,
-        kind: u8,
-    },
+    Service { ns: u8, name: u8, says: Words, managed: bool, kind: u8 },
     /// A Pod is now like this.
-    Pod {
-        ns: u8,
-        name: u8,
-        says: Words,
-        instance_of: Option<u8>,
-        account: u8,
-        ip: u8,
-        state: u8,
-    },
+    Pod { ns: u8, name: u8, says: Words, instance_of: Option<u8>, account: u8, ip: u8, state: u8 },
     /// An object is gone, if it was there.
     Delete { kind: Kind, ns: u8, name: u8 },
 }
@@ -78,9 +57,7 @@ const PODS: u8 = 4;
 pub fn histories(steps: usize) -> impl Strategy<Value = History> {
     let mesh = vec(change(), 1..30);
     let later = vec(vec(operation(), 1..4), 1..steps);
-    (mesh, later).prop_map(|(mesh, later)| History {
-        steps: std::iter::once(mesh).chain(later).collect(),
-    })
+    (mesh, later).prop_map(|(mesh, later)| History { steps: std::iter::once(mesh).chain(later).collect() })
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -88,13 +65,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 }
 
 fn deletion() -> impl Strategy<Value = Operation> {
-    let kinds = [
-        Kind::Namespace,
-        Kind::GatewayClass,
-        Kind::Gateway,
-        Kind::Service,
-        Kind::Pod,
-    ];
+    let kinds = [Kind::Namespace, Kind::GatewayClass, Kind::Gateway, Kind::Service, Kind::Pod];
     (prop::sample::select(kinds.to_vec()), 0..NAMESPACES, 0..PODS).prop_map(|(kind, ns, name)| {
         // What there are fewer of is met as often.
         let name = name
@@ -114,24 +85,9 @@ fn change() -> impl Strategy<Value = Operation> {
     let ns = 0..NAMESPACES;
     let namespace = (ns.clone(), words(), option::of(0..2_u8));
     let class = (0..CLASSES, serves());
-    let gateway = (
-        ns.clone(),
-        0..GATEWAYS,
-        0..=CLASSES,
-        serves(),
-        0..ADMISSIONS,
-        0..REPORTS,
-    );
+    let gateway = (ns.clone(), 0..GATEWAYS, 0..=CLASSES, serves(), 0..ADMISSIONS, 0..REPORTS);
     let service = (ns.clone(), 0..SERVICES, words(), prop::bool::weighted(0.1), 0..6_u8);
-    let pod = (
-        ns,
-        0..PODS,
-        words(),
-        option::weighted(0.2, 0..GATEWAYS),
-        0..2_u8,
-        0..4_u8,
-        0..8_u8,
-    );
+    let pod = (ns, 0..PODS, words(), option::weighted(0.2, 0..GATEWAYS), 0..2_u8, 0..4_u8, 0..8_u8);
     prop_oneof![
         2 => namespace.prop_map(|(ns, says, team)| Operation::Namespace { ns, says, team }),
         1 => class.prop_map(|(class, serves)| Operation::Class { class, serves }),
@@ -165,52 +121,25 @@ impl Operation {
     fn object(&self) -> Object {
         match self {
             Self::Namespace { ns, says, team } => {
-                let draft = team.iter().fold(namespace(&ns_name(*ns)), |draft, team| {
-                    draft.label("team", &team.to_string())
-                });
+                let draft =
+                    team.iter().fold(namespace(&ns_name(*ns)), |draft, team| draft.label("team", &team.to_string()));
                 said(draft, says).into()
             }
             Self::Class { class, serves } => serving(gateway_class(&class_name(*class)), *serves).into(),
-            Self::Gateway {
-                ns,
-                name,
-                class,
-                serves,
-                admits,
-                reports,
-            } => {
+            Self::Gateway { ns, name, class, serves, admits, reports } => {
                 let draft = gateway(&ns_name(*ns), &gateway_name(*name)).class(&class_name(*class));
                 let draft = serving(draft, *serves).listeners(listeners(*admits));
                 reported(draft, *reports).into()
             }
-            Self::Service {
-                ns,
-                name,
-                says,
-                managed,
-                kind,
-            } => {
+            Self::Service { ns, name, says, managed, kind } => {
                 let draft = service(&ns_name(*ns), &format!("s{name}"));
-                let draft = if *managed {
-                    draft.label(MANAGED, MESH_CONTROLLER)
-                } else {
-                    draft
-                };
+                let draft = if *managed { draft.label(MANAGED, MESH_CONTROLLER) } else { draft };
                 said(kind_of_service(draft, *kind), says).into()
             }
-            Self::Pod {
-                ns,
-                name,
-                says,
-                instance_of,
-                account,
-                ip,
-                state,
-            } => {
+            Self::Pod { ns, name, says, instance_of, account, ip, state } => {
                 let draft = pod(&ns_name(*ns), &format!("p{name}")).service_account(&format!("sa{account}"));
-                let draft = instance_of
-                    .iter()
-                    .fold(draft, |draft, name| draft.label(GATEWAY_NAME, &gateway_name(*name)));
+                let draft =
+                    instance_of.iter().fold(draft, |draft, name| draft.label(GATEWAY_NAME, &gateway_name(*name)));
                 said(pod_in_state(draft, *ip, *state), says).into()
             }
             Self::Delete { .. } => unreachable!("only changes have an object"),
@@ -246,9 +175,9 @@ fn said<T: Drafted>(draft: Draft<T>, words: &Words) -> Draft<T> {
         Words::Nothing => draft,
         Words::OptOut => draft.label(USE_WAYPOINT, "none"),
         Words::Waypoint(name, None) => draft.label(USE_WAYPOINT, &gateway_name(*name)),
-        Words::Waypoint(name, Some(ns)) => draft
-            .label(USE_WAYPOINT, &gateway_name(*name))
-            .label(USE_WAYPOINT_NAMESPACE, &ns_name(*ns)),
+        Words::Waypoint(name, Some(ns)) => {
+            draft.label(USE_WAYPOINT, &gateway_name(*name)).label(USE_WAYPOINT_NAMESPACE, &ns_name(*ns))
+        }
     }
 }
 
@@ -268,10 +197,7 @@ fn listeners(admits: u8) -> Vec<ListenerDraft> {
         0 => vec![hbone().from_all()],
         1 => vec![hbone()],
         2 => vec![hbone().from_namespaces_with([("team", "0")])],
-        3 => vec![
-            hbone().from_namespaces_with([("team", "1")]),
-            listener(80, "HTTP").from("None"),
-        ],
+        3 => vec![hbone().from_namespaces_with([("team", "1")]), listener(80, "HTTP").from("None")],
         4 => vec![hbone().from_namespaces_where("team", "DoesNotExist", &[])],
         5 => vec![listener(80, "HTTP").from_all()],
         _ => Vec::new(),

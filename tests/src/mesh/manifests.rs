@@ -36,14 +36,14 @@ fn document(version: &str, kind: &str, meta: &Meta, rest: Value) -> Value {
 }
 
 fn gateway(gateway: &Gateway) -> Value {
-    let addresses: Vec<Value> =
-        gateway.addresses.iter().map(|a| json!({ "type": a.kind, "value": a.value })).collect();
+    let addresses: Vec<Value> = gateway.addresses.iter().map(|a| json!({ "type": a.kind, "value": a.value })).collect();
     let listeners: Vec<Value> = gateway.listeners.iter().map(listener).collect();
     json!({ "spec": { "gatewayClassName": gateway.class, "listeners": listeners }, "status": { "addresses": addresses } })
 }
 
 fn listener(listener: &Listener) -> Value {
-    let requirement = |r: &model::selector::Requirement| json!({ "key": r.key, "operator": r.operator, "values": r.values });
+    let requirement =
+        |r: &model::selector::Requirement| json!({ "key": r.key, "operator": r.operator, "values": r.values });
     let selector = listener.selector.as_ref().map(|s| {
         let expressions: Vec<Value> = s.requirements.iter().map(requirement).collect();
         json!({ "matchLabels": labels(&s.labels), "matchExpressions": expressions })

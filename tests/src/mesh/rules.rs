@@ -67,33 +67,16 @@ pub fn direct(reason: Option<&str>) -> Answer {
 type Candidate<'a> = (u32, &'a GatewayInput);
 
 fn decide(batch: &Batch<'_>, question: &Question<'_>) -> Result<Answer, ResolveFailure> {
-    let outside = |what: &str| ResolveFailure {
-        limit: None,
-        what: format!("{what} is not in the batch"),
-        row: None,
-    };
-    let namespace = batch
-        .namespaces
-        .get(question.namespace as usize)
-        .ok_or_else(|| outside("a namespace"))?;
+    let outside = |what: &str| ResolveFailure { limit: None, what: format!("{what} is not in the batch"), row: None };
+    let namespace = batch.namespaces.get(question.namespace as usize).ok_or_else(|| outside("a namespace"))?;
     let mut candidates: Vec<Candidate<'_>> = Vec::new();
     for index in &question.candidates {
-        candidates.push((
-            *index,
-            batch
-                .gateways
-                .get(*index as usize)
-                .ok_or_else(|| outside("a gateway"))?,
-        ));
+        candidates.push((*index, batch.gateways.get(*index as usize).ok_or_else(|| outside("a gateway"))?));
     }
     let labels = question.input.labels.as_ref().map_or(&[][..], |labels| labels);
     let find = |ns: &str, name: &str| {
         let named = |(_, gateway): &&Candidate<'_>| *gateway.key.namespace == *ns && *gateway.key.name == *name;
-        candidates
-            .iter()
-            .find(named)
-            .filter(|(_, gateway)| !gateway.addresses.is_empty())
-            .copied()
+        candidates.iter().find(named).filter(|(_, gateway)| !gateway.addresses.is_empty()).copied()
     };
     let is_pod = question.input.kind == SubjectKind::Pod;
     let its_own = value(labels, GATEWAY_NAME).is_some_and(|name| find(&namespace.name, name).is_some());
@@ -104,10 +87,7 @@ fn decide(batch: &Batch<'_>, question: &Question<'_>) -> Result<Answer, ResolveF
     let chosen = match own.or_else(|| wish(&namespace.labels, namespace)) {
         Some((_, "none")) => return Ok(direct(None)),
         Some((ns, name)) => find(ns, name),
-        None => match candidates
-            .iter()
-            .find(|(_, g)| !g.addresses.is_empty() && fits(g, is_pod))
-        {
+        None => match candidates.iter().find(|(_, g)| !g.addresses.is_empty() && fits(g, is_pod)) {
             Some(first) => Some(*first),
             None => return Ok(direct(None)),
         },
@@ -122,15 +102,8 @@ fn decide(batch: &Batch<'_>, question: &Question<'_>) -> Result<Answer, ResolveF
         // A workload says so only where it was named itself (R47).
         return Ok(direct((own.is_some() || !is_pod).then_some("UnsupportedTrafficType")));
     }
-    let choice = AnswerChoice::Waypoints(vec![AnswerTarget {
-        gateway: index,
-        address: address(gateway),
-        weight: 100,
-    }]);
-    Ok(Answer {
-        choice,
-        ..direct(Some("WaypointAccepted"))
-    })
+    let choice = AnswerChoice::Waypoints(vec![AnswerTarget { gateway: index, address: address(gateway), weight: 100 }]);
+    Ok(Answer { choice, ..direct(Some("WaypointAccepted")) })
 }
 
 fn value<'a>(pairs: &'a [(Name, Name)], key: &str) -> Option<&'a Name> {
@@ -145,13 +118,8 @@ fn wish<'a>(pairs: &'a [(Name, Name)], subject: &'a NamespaceInput) -> Option<(&
 
 /// Whether the Gateway serves this kind of subject (R4).
 fn fits(gateway: &GatewayInput, is_pod: bool) -> bool {
-    let of_class = gateway
-        .class
-        .as_ref()
-        .and_then(|class| value(&class.labels, WAYPOINT_FOR));
-    let serves = value(&gateway.labels, WAYPOINT_FOR)
-        .or(of_class)
-        .map_or("service", |word| word);
+    let of_class = gateway.class.as_ref().and_then(|class| value(&class.labels, WAYPOINT_FOR));
+    let serves = value(&gateway.labels, WAYPOINT_FOR).or(of_class).map_or("service", |word| word);
     serves == "all" || serves == if is_pod { "workload" } else { "service" }
 }
 
@@ -170,7 +138,5 @@ fn admitted(gateway: &GatewayInput, namespace: &NamespaceInput) -> bool {
 fn address(gateway: &GatewayInput) -> Option<u32> {
     let addresses = || (0..).zip(&gateway.addresses);
     let hostname = addresses().find(|(_, address)| address.hostname().is_some());
-    hostname
-        .or_else(|| addresses().find(|(_, address)| address.ip().is_some()))
-        .map(|(at, _)| at)
+    hostname.or_else(|| addresses().find(|(_, address)| address.ip().is_some())).map(|(at, _)| at)
 }

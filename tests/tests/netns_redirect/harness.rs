@@ -67,30 +67,19 @@ fn obstacle() -> &'static Option<String> {
 pub(crate) fn skipped(name: &str) -> bool {
     let Some(obstacle) = obstacle() else { return false };
     let required = std::env::var_os("WAYSWITCH_REQUIRE_KERNEL").is_some_and(|value| value == "1");
-    assert!(
-        !required,
-        "{name}: kernel tests are required and cannot run: {obstacle}"
-    );
+    assert!(!required, "{name}: kernel tests are required and cannot run: {obstacle}");
     println!("SKIPPED {name}: {obstacle}");
     true
 }
 
 /// `let Some(mut harness) = start!("test name") else { return };` with an optional change to the configuration.
 pub(crate) fn start(name: &'static str, change: impl FnOnce(&mut Config)) -> Option<Harness> {
-    start_sharing(
-        name,
-        change,
-        Share::Shared(MACHINE.read().unwrap_or_else(PoisonError::into_inner)),
-    )
+    start_sharing(name, change, Share::Shared(MACHINE.read().unwrap_or_else(PoisonError::into_inner)))
 }
 
 /// The same with no other test of this process running.
 pub(crate) fn start_alone(name: &'static str, change: impl FnOnce(&mut Config)) -> Option<Harness> {
-    start_sharing(
-        name,
-        change,
-        Share::Alone(MACHINE.write().unwrap_or_else(PoisonError::into_inner)),
-    )
+    start_sharing(name, change, Share::Alone(MACHINE.write().unwrap_or_else(PoisonError::into_inner)))
 }
 
 fn start_sharing(name: &'static str, change: impl FnOnce(&mut Config), share: Share) -> Option<Harness> {
@@ -103,13 +92,7 @@ fn start_sharing(name: &'static str, change: impl FnOnce(&mut Config), share: Sh
     let mut config = Config::new(&cgroup);
     config.pin_dir = PathBuf::from("/sys/fs/bpf").join(unique);
     change(&mut config);
-    let mut harness = Harness {
-        name,
-        cgroup,
-        config,
-        redirect: None,
-        _share: share,
-    };
+    let mut harness = Harness { name, cgroup, config, redirect: None, _share: share };
     harness.open().unwrap();
     Some(harness)
 }
@@ -234,16 +217,8 @@ pub(crate) fn stream(like: SocketAddr) -> OwnedFd {
 }
 
 pub(crate) fn socket(like: SocketAddr, kind: SocketType, flags: SocketFlags) -> OwnedFd {
-    let family = if like.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
-    let protocol = if kind == SocketType::STREAM {
-        ipproto::TCP
-    } else {
-        ipproto::UDP
-    };
+    let family = if like.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let protocol = if kind == SocketType::STREAM { ipproto::TCP } else { ipproto::UDP };
     socket_with(family, kind, flags, Some(protocol)).unwrap()
 }
 
@@ -293,16 +268,8 @@ pub(crate) fn rule(ip: &str, action: Action, rule_id: u32) -> Entry {
 }
 
 pub(crate) fn entry(ip: &str, port: u16, action: Action, rule_id: u32) -> Entry {
-    let destination = Destination {
-        ip: ip.parse().unwrap(),
-        port,
-    };
-    Entry {
-        destination,
-        action,
-        rule_id,
-        revision: u64::from(rule_id) + 1000,
-    }
+    let destination = Destination { ip: ip.parse().unwrap(), port };
+    Entry { destination, action, rule_id, revision: u64::from(rule_id) + 1000 }
 }
 
 /// The record of a socket, which must be there.
@@ -312,13 +279,9 @@ pub(crate) fn record_of(records: &Records, socket: &impl std::os::fd::AsRawFd) -
 
 /// The record of an accepted connection.
 pub(crate) fn taken(records: &Records, accepted: &TcpStream) -> Option<Record> {
-    records
-        .take(accepted.peer_addr().unwrap(), accepted.local_addr().unwrap())
-        .unwrap()
+    records.take(accepted.peer_addr().unwrap(), accepted.local_addr().unwrap()).unwrap()
 }
 
 pub(crate) fn errno(result: io::Result<()>) -> Option<i32> {
-    result
-        .err()
-        .map(|error| error.raw_os_error().expect("an error of the kernel"))
+    result.err().map(|error| error.raw_os_error().expect("an error of the kernel"))
 }

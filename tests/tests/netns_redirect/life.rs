@@ -7,17 +7,9 @@ use redirect::{Action, Attached, BeforeRules, Error, LoadedObjects, Reason, Redi
 
 use crate::harness::{at, errno, listen, record_of, rule, start, start_alone, taken};
 
-const NONE: Attached = Attached {
-    connect4: 0,
-    connect6: 0,
-    sockops: 0,
-};
+const NONE: Attached = Attached { connect4: 0, connect6: 0, sockops: 0 };
 const PATIENCE: Duration = Duration::from_secs(10);
-const ONE: Attached = Attached {
-    connect4: 1,
-    connect6: 1,
-    sockops: 1,
-};
+const ONE: Attached = Attached { connect4: 1, connect6: 1, sockops: 1 };
 
 #[test]
 fn a_dead_agent_changes_nothing() {
@@ -45,19 +37,12 @@ fn twenty_restarts_leave_one_link_per_hook_and_no_object_more() {
         h.open().unwrap();
         assert_eq!(attached(&h.cgroup).unwrap(), ONE, "restart {restart}");
         let active = h.redirect().active().unwrap();
-        assert_eq!(
-            (active.epoch, active.rules, active.entries),
-            (1, 5, 1),
-            "restart {restart}"
-        );
+        assert_eq!((active.epoch, active.rules, active.entries), (1, 5, 1), "restart {restart}");
         let (client, _) = h.arrive(at("10.96.0.1:80"), &waypoint);
         assert_eq!(record_of(&h.records(), &client).rules, 5, "restart {restart}");
     }
     // The kernel frees what was replaced a little later.
-    settle(
-        || loaded_objects() == before,
-        || format!("{before:?} became {:?}", loaded_objects()),
-    );
+    settle(|| loaded_objects() == before, || format!("{before:?} became {:?}", loaded_objects()));
 }
 
 #[test]
@@ -72,10 +57,7 @@ fn publishing_leaves_no_object_behind() {
     for rules in 4..=30 {
         h.publish(rules, &[rule("10.96.0.1", Action::Pass, 1)]);
     }
-    settle(
-        || loaded_objects() == before,
-        || format!("{before:?} became {:?}", loaded_objects()),
-    );
+    settle(|| loaded_objects() == before, || format!("{before:?} became {:?}", loaded_objects()));
 }
 
 #[test]
@@ -87,11 +69,7 @@ fn a_new_agent_brings_new_settings_into_the_links_that_are_there() {
     h.open().unwrap();
     h.arrive(open, &listener);
     assert_eq!(attached(&h.cgroup).unwrap(), ONE);
-    assert_eq!(
-        h.count(Reason::BeforeRulesDenied),
-        1,
-        "counters are those of the maps, not of the agent"
-    );
+    assert_eq!(h.count(Reason::BeforeRulesDenied), 1, "counters are those of the maps, not of the agent");
 }
 
 #[test]
@@ -126,10 +104,7 @@ fn a_set_that_was_prepared_and_not_committed_never_decides() {
     let Some(mut h) = start("crash", |_| {}) else { return };
     let (waypoint, open) = listen("127.0.0.1");
     h.publish(1, &[rule("10.96.0.1", Action::Redirect(open), 1)]);
-    let prepared = h
-        .redirect()
-        .prepare(2, [rule("10.96.0.1", Action::Deny(113), 2)])
-        .unwrap();
+    let prepared = h.redirect().prepare(2, [rule("10.96.0.1", Action::Deny(113), 2)]).unwrap();
     let (client, _) = h.arrive(at("10.96.0.1:80"), &waypoint);
     assert_eq!(record_of(&h.records(), &client).rules, 1);
     // The agent dies between prepare and commit.
@@ -181,15 +156,7 @@ fn maps_of_another_shape_are_refused() {
     h.config.pair_entries = 32;
     let error = h.open().unwrap_err();
     assert!(
-        matches!(
-            error,
-            Error::PinOfAnotherVersion {
-                field: "number of entries",
-                found: 16,
-                expected: 32,
-                ..
-            }
-        ),
+        matches!(error, Error::PinOfAnotherVersion { field: "number of entries", found: 16, expected: 32, .. }),
         "{error:?}"
     );
     assert_eq!(attached(&h.cgroup).unwrap(), ONE, "what was there goes on");
@@ -218,10 +185,7 @@ fn detaching_leaves_nothing() {
     result.unwrap();
     listener.accept().unwrap();
     drop(socket);
-    settle(
-        || loaded_objects() == before,
-        || format!("{before:?} became {:?}", loaded_objects()),
-    );
+    settle(|| loaded_objects() == before, || format!("{before:?} became {:?}", loaded_objects()));
 }
 
 #[test]
@@ -231,10 +195,7 @@ fn what_a_dead_agent_left_can_be_detached_without_one() {
     };
     h.publish(1, &[rule("127.0.0.1", Action::Deny(113), 1)]);
     let error = redirect::detach(&h.config.pin_dir).unwrap_err();
-    assert!(
-        matches!(error, Error::InUse { .. }),
-        "not while the agent lives: {error:?}"
-    );
+    assert!(matches!(error, Error::InUse { .. }), "not while the agent lives: {error:?}");
     assert_eq!(attached(&h.cgroup).unwrap(), ONE);
     h.redirect = None;
     assert!(redirect::detach(&h.config.pin_dir).unwrap());
@@ -250,24 +211,10 @@ fn what_is_no_cgroup_is_refused_with_where_cgroups_are() {
     config.pin_dir = h.config.pin_dir.with_extension("other");
     config.cgroup = "/proc".into();
     let error = Redirect::open(&config).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("/proc is not a cgroup of cgroup v2; its tree is mounted at /"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("/proc is not a cgroup of cgroup v2; its tree is mounted at /"), "{error}");
     config.cgroup = "wayswitch-there-is-no-such-cgroup".into();
     let error = Redirect::open(&config).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::File {
-                doing: "find the cgroup",
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::File { doing: "find the cgroup", .. }), "{error:?}");
     config.cgroup = h.config.cgroup.clone();
     config.pin_dir = std::env::temp_dir().join("wayswitch-no-bpffs");
     let error = Redirect::open(&config).unwrap_err();

@@ -10,12 +10,7 @@ use crate::harness::{at, listen, record_of, rule, start, taken};
 fn many(from: u32, count: u32) -> impl Iterator<Item = Entry> {
     (from..from + count).map(|n| {
         let ip = IpAddr::from((0x0a00_0000 + n).to_be_bytes());
-        Entry {
-            destination: Destination::any_port(ip),
-            action: Action::Deny(111),
-            rule_id: n,
-            revision: 1,
-        }
+        Entry { destination: Destination::any_port(ip), action: Action::Deny(111), rule_id: n, revision: 1 }
     })
 }
 
@@ -26,20 +21,8 @@ fn a_set_larger_than_allowed_is_refused_and_the_active_one_stays() {
     };
     h.publish(1, &many(0, 100).collect::<Vec<_>>());
     let error = h.redirect().prepare(2, many(0, 101)).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::TooManyEntries {
-                entries: 101,
-                entries_max: 100
-            }
-        ),
-        "{error:?}"
-    );
-    assert_eq!(
-        error.to_string(),
-        "101 entries are more than the 100 allowed: raise entries_max"
-    );
+    assert!(matches!(error, Error::TooManyEntries { entries: 101, entries_max: 100 }), "{error:?}");
+    assert_eq!(error.to_string(), "101 entries are more than the 100 allowed: raise entries_max");
     let active = h.redirect().active().unwrap();
     assert_eq!((active.epoch, active.rules, active.entries), (1, 1, 100));
 }
@@ -49,15 +32,9 @@ fn two_entries_for_one_destination_are_refused() {
     let Some(mut h) = start("duplicate", |_| {}) else {
         return;
     };
-    let twice = [
-        rule("10.0.0.1", Action::Pass, 1),
-        rule("::ffff:10.0.0.1", Action::Deny(111), 2),
-    ];
+    let twice = [rule("10.0.0.1", Action::Pass, 1), rule("::ffff:10.0.0.1", Action::Deny(111), 2)];
     let error = h.redirect().prepare(1, twice).unwrap_err();
-    assert!(
-        matches!(error, Error::DuplicateDestination { port: 0, .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::DuplicateDestination { port: 0, .. }), "{error:?}");
     assert_eq!(h.redirect().active().unwrap().epoch, 0);
 }
 
@@ -67,14 +44,8 @@ fn a_live_set_that_is_full_says_so_and_a_publish_makes_room() {
     h.publish(1, &many(0, 10).collect::<Vec<_>>());
     let changes: Vec<Change> = many(1000, 100_000).map(Change::Put).collect();
     let error = h.redirect().update(&changes).unwrap_err();
-    let Error::Full { capacity, applied } = error else {
-        panic!("{error:?}")
-    };
-    assert_eq!(
-        applied,
-        capacity as usize - 10,
-        "the keys before the first that had no room"
-    );
+    let Error::Full { capacity, applied } = error else { panic!("{error:?}") };
+    assert_eq!(applied, capacity as usize - 10, "the keys before the first that had no room");
     assert_eq!(h.redirect().active().unwrap().entries, u64::from(capacity));
     // What was in before is still decided on, and replaced keys need no room.
     assert_eq!(h.connect(at("10.0.0.3:80")).1.unwrap_err().raw_os_error(), Some(111));
@@ -84,9 +55,7 @@ fn a_live_set_that_is_full_says_so_and_a_publish_makes_room() {
     assert_eq!(h.connect(at("10.0.0.3:80")).1.unwrap_err().raw_os_error(), Some(113));
 
     h.publish(1, &many(0, capacity + 1).collect::<Vec<_>>());
-    h.redirect()
-        .update(&many(1_000_000, 1).map(Change::Put).collect::<Vec<_>>())
-        .unwrap();
+    h.redirect().update(&many(1_000_000, 1).map(Change::Put).collect::<Vec<_>>()).unwrap();
 }
 
 #[test]
@@ -102,10 +71,7 @@ fn a_record_without_room_is_counted_and_the_peer_finds_none() {
     }
     assert_eq!((h.count(Reason::PairStored), h.count(Reason::PairFull)), (4, 2));
     let records = h.records();
-    let found: Vec<bool> = ends
-        .iter()
-        .map(|(_, accepted)| taken(&records, accepted).is_some())
-        .collect();
+    let found: Vec<bool> = ends.iter().map(|(_, accepted)| taken(&records, accepted).is_some()).collect();
     assert_eq!(found, [true, true, true, true, false, false]);
     // The socket's own record does not depend on that map, and room comes back.
     assert_eq!(record_of(&records, &ends[5].0).action, Decided::Redirect);
@@ -119,11 +85,7 @@ fn records_nobody_takes_are_swept_by_age() {
     let (waypoint, open) = listen("127.0.0.1");
     h.publish(1, &[rule("10.96.0.1", Action::Redirect(open), 1)]);
     let kept: Vec<_> = (0..3).map(|_| h.arrive(at("10.96.0.1:80"), &waypoint)).collect();
-    assert_eq!(
-        h.redirect().sweep(Duration::from_secs(60)).unwrap(),
-        0,
-        "all are younger"
-    );
+    assert_eq!(h.redirect().sweep(Duration::from_secs(60)).unwrap(), 0, "all are younger");
     assert_eq!(h.redirect().sweep(Duration::ZERO).unwrap(), 3);
     assert_eq!(taken(&h.records(), &kept[0].1), None);
 }
@@ -150,9 +112,6 @@ fn changes_before_the_first_set_are_refused() {
     let Some(mut h) = start("too-early", |_| {}) else {
         return;
     };
-    let error = h
-        .redirect()
-        .update(&[Change::Put(rule("10.0.0.1", Action::Pass, 1))])
-        .unwrap_err();
+    let error = h.redirect().update(&[Change::Put(rule("10.0.0.1", Action::Pass, 1))]).unwrap_err();
     assert!(matches!(error, Error::NoActiveRules), "{error:?}");
 }

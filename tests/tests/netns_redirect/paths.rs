@@ -42,16 +42,8 @@ fn a_redirected_connection_reaches_the_waypoint_and_both_ends_know_its_destinati
         let record = record_of(&records, &client);
         assert_eq!(record.destination, at(destination), "{asked}");
         assert_eq!((record.family, record.action), (family, Decided::Redirect), "{asked}");
-        assert_eq!(
-            (record.rules, record.rule_id, record.revision),
-            (7, row, u64::from(row) + 1000),
-            "{asked}"
-        );
-        assert_eq!(
-            taken(&records, &accepted),
-            Some(record),
-            "{asked}: what the peer is told"
-        );
+        assert_eq!((record.rules, record.rule_id, record.revision), (7, row, u64::from(row) + 1000), "{asked}");
+        assert_eq!(taken(&records, &accepted), Some(record), "{asked}: what the peer is told");
         assert_eq!(taken(&records, &accepted), None, "{asked}: a record is taken once");
         let really = client.peer_addr().unwrap();
         assert_eq!(
@@ -74,10 +66,7 @@ fn a_dual_stack_listener_finds_the_record_of_an_ipv4_client() {
     let target = SocketAddr::new("127.0.0.1".parse().unwrap(), address.port());
     h.publish(1, &[rule("10.96.0.1", Action::Redirect(target), 1)]);
     let (client, accepted) = h.arrive(at("10.96.0.1:80"), &waypoint);
-    assert!(
-        accepted.peer_addr().unwrap().is_ipv6(),
-        "the listener sees a v4-mapped client"
-    );
+    assert!(accepted.peer_addr().unwrap().is_ipv6(), "the listener sees a v4-mapped client");
     let records = h.records();
     assert_eq!(taken(&records, &accepted), Some(record_of(&records, &client)));
 }
@@ -98,17 +87,9 @@ fn a_passed_connection_reaches_its_destination_and_is_recorded() {
         {
             let (client, accepted) = h.arrive(asked, listener);
             let record = record_of(&records, &client);
-            assert_eq!(
-                (record.action, record.destination),
-                (Decided::Pass, destination),
-                "{asked}"
-            );
+            assert_eq!((record.action, record.destination), (Decided::Pass, destination), "{asked}");
             assert_eq!((record.rules, record.rule_id), (3, row), "{asked}");
-            assert_eq!(
-                taken(&records, &accepted),
-                record_passed.then_some(record),
-                "{asked}: what the peer is told"
-            );
+            assert_eq!(taken(&records, &accepted), record_passed.then_some(record), "{asked}: what the peer is told");
         }
         assert_eq!(h.count(Reason::Pass), 3);
     }
@@ -129,26 +110,15 @@ fn a_denied_connection_fails_with_the_error_of_its_rule() {
     );
     let records = h.records();
     let mapped = at(&format!("[::ffff:127.0.0.1]:{}", open.port()));
-    for (asked, expected, row) in [
-        (open, 113, 1),
-        (mapped, 113, 1),
-        (at("[::1]:9"), 1, 2),
-        (at("127.0.0.2:9"), 4095, 3),
-    ] {
+    for (asked, expected, row) in
+        [(open, 113, 1), (mapped, 113, 1), (at("[::1]:9"), 1, 2), (at("127.0.0.2:9"), 4095, 3)]
+    {
         let (socket, result) = h.connect(asked);
         assert_eq!(errno(result), Some(expected), "{asked}");
         let record = record_of(&records, &socket);
-        assert_eq!(
-            (record.action, record.rule_id, record.rules),
-            (Decided::Deny, row, 4),
-            "{asked}"
-        );
+        assert_eq!((record.action, record.rule_id, record.rules), (Decided::Deny, row, 4), "{asked}");
     }
-    assert_eq!(
-        listener.accept().unwrap_err().kind(),
-        std::io::ErrorKind::WouldBlock,
-        "nothing reached the listener"
-    );
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nothing reached the listener");
     assert_eq!(h.count(Reason::Deny), 4);
 }
 
@@ -180,18 +150,10 @@ fn an_exact_port_counts_before_every_port() {
         ],
     );
     let records = h.records();
-    for (asked, waypoint, row) in [
-        ("10.96.0.1:80", &one, 1),
-        ("10.96.0.1:81", &two, 2),
-        ("10.96.0.2:80", &one, 3),
-    ] {
+    for (asked, waypoint, row) in [("10.96.0.1:80", &one, 1), ("10.96.0.1:81", &two, 2), ("10.96.0.2:80", &one, 3)] {
         let (client, accepted) = h.arrive(at(asked), waypoint);
         assert_eq!(record_of(&records, &client).rule_id, row, "{asked}");
-        assert_eq!(
-            taken(&records, &accepted).map(|record| record.rule_id),
-            Some(row),
-            "{asked}"
-        );
+        assert_eq!(taken(&records, &accepted).map(|record| record.rule_id), Some(row), "{asked}");
     }
     // Only port 80 of the second address has a rule: another port is a miss, whatever becomes of the connection.
     let misses = h.count(Reason::Miss);
@@ -231,13 +193,7 @@ fn a_socket_that_connects_again_is_known_by_its_last_destination() {
     let Some(mut h) = start("again", |_| {}) else { return };
     let (waypoint, open) = listen("127.0.0.1");
     let (_kept, closed) = closed_port();
-    h.publish(
-        1,
-        &[
-            rule("10.96.0.1", Action::Redirect(closed), 1),
-            rule("10.96.0.2", Action::Redirect(open), 2),
-        ],
-    );
+    h.publish(1, &[rule("10.96.0.1", Action::Redirect(closed), 1), rule("10.96.0.2", Action::Redirect(open), 2)]);
     let records = h.records();
 
     let client = h.socket(at("10.96.0.1:80"));
@@ -247,11 +203,7 @@ fn a_socket_that_connects_again_is_known_by_its_last_destination() {
     let record = record_of(&records, &client);
     assert_eq!((record.rule_id, record.destination), (2, at("10.96.0.2:81")));
     let (accepted, _) = waypoint.accept().unwrap();
-    assert_eq!(
-        taken(&records, &accepted),
-        Some(record),
-        "and not what the first attempt left"
-    );
+    assert_eq!(taken(&records, &accepted), Some(record), "and not what the first attempt left");
 
     // After a redirect that failed, a destination without a rule: nothing of the first may stick to it.
     let client = h.socket(at("10.96.0.1:80"));
@@ -304,51 +256,28 @@ fn a_connect_that_does_not_wait_is_redirected_too() {
     let record = record_of(&records, &client);
     assert_eq!((record.destination, record.action), (asked, Decided::Redirect));
     assert_eq!(taken(&records, &accepted), Some(record));
-    assert_eq!(
-        h.count(Reason::Redirect),
-        1,
-        "asking again how it went is no second decision"
-    );
+    assert_eq!(h.count(Reason::Redirect), 1, "asking again how it went is no second decision");
 }
 
 #[test]
 fn a_socket_from_outside_the_cgroup_is_untouched() {
     let Some(mut h) = start("outside", |_| {}) else { return };
     let (listener, open) = listen("127.0.0.1");
-    h.publish(
-        1,
-        &[
-            rule("127.0.0.1", Action::Deny(111), 1),
-            rule("::1", Action::Deny(111), 2),
-        ],
-    );
+    h.publish(1, &[rule("127.0.0.1", Action::Deny(111), 1), rule("::1", Action::Deny(111), 2)]);
     let client = outside(|| stream(open));
     connect(&client, open).unwrap();
     let (accepted, _) = listener.accept().unwrap();
     let records = h.records();
     assert_eq!(records.of_socket(&client).unwrap(), None);
     assert_eq!(taken(&records, &accepted), None);
-    assert!(
-        h.redirect().stats().unwrap().iter().all(|(_, count)| count == 0),
-        "no program ran"
-    );
-    assert_eq!(
-        errno(h.connect(open).1),
-        Some(ECONNREFUSED),
-        "the same destination from inside"
-    );
+    assert!(h.redirect().stats().unwrap().iter().all(|(_, count)| count == 0), "no program ran");
+    assert_eq!(errno(h.connect(open).1), Some(ECONNREFUSED), "the same destination from inside");
 }
 
 #[test]
 fn udp_is_untouched() {
     let Some(mut h) = start("udp", |_| {}) else { return };
-    h.publish(
-        1,
-        &[
-            rule("127.0.0.1", Action::Deny(111), 1),
-            rule("::1", Action::Deny(111), 2),
-        ],
-    );
+    h.publish(1, &[rule("127.0.0.1", Action::Deny(111), 1), rule("::1", Action::Deny(111), 2)]);
     for to in [at("127.0.0.1:9"), at("[::1]:9"), at("[::ffff:127.0.0.1]:9")] {
         let client = h.inside(|| socket(to, SocketType::DGRAM, SocketFlags::CLOEXEC));
         connect(&client, to).unwrap();
@@ -375,21 +304,10 @@ fn without_rules_the_configuration_decides() {
                     listener.accept().unwrap();
                 }
             }
-            assert_eq!(
-                h.records().of_socket(&client).unwrap(),
-                None,
-                "{asked}: no rule decided"
-            );
+            assert_eq!(h.records().of_socket(&client).unwrap(), None, "{asked}: no rule decided");
         }
         let counted = [h.count(Reason::BeforeRulesDenied), h.count(Reason::BeforeRulesPassed)];
-        assert_eq!(
-            counted,
-            if before_rules == BeforeRules::Deny {
-                [2, 0]
-            } else {
-                [0, 2]
-            }
-        );
+        assert_eq!(counted, if before_rules == BeforeRules::Deny { [2, 0] } else { [0, 2] });
         // An empty set is a set: from here on everything is a miss.
         h.publish(1, &[]);
         h.arrive(open, &listener);
@@ -411,12 +329,7 @@ fn single_keys_change_in_the_active_set() {
     let mut moved = rule("10.96.0.1", Action::Redirect(two_at), 1);
     moved.revision = 2000;
     // The second is the first of its kind with a port: the programs must start to look for such keys.
-    h.redirect()
-        .update(&[
-            Change::Put(moved),
-            Change::Put(entry("10.96.0.9", 443, Action::Deny(113), 2)),
-        ])
-        .unwrap();
+    h.redirect().update(&[Change::Put(moved), Change::Put(entry("10.96.0.9", 443, Action::Deny(113), 2))]).unwrap();
     let (client, accepted) = h.arrive(asked, &two);
     let record = record_of(&records, &client);
     assert_eq!((record.rules, record.revision), (9, 2000));
@@ -424,13 +337,8 @@ fn single_keys_change_in_the_active_set() {
     assert_eq!(errno(h.connect(at("10.96.0.9:443")).1), Some(EHOSTUNREACH));
     assert_eq!(h.redirect().active().unwrap().entries, 2);
 
-    let gone = Destination {
-        ip: "10.96.0.9".parse().unwrap(),
-        port: 443,
-    };
-    h.redirect()
-        .update(&[Change::Remove(gone), Change::Remove(gone)])
-        .unwrap();
+    let gone = Destination { ip: "10.96.0.9".parse().unwrap(), port: 443 };
+    h.redirect().update(&[Change::Remove(gone), Change::Remove(gone)]).unwrap();
     assert_eq!(h.redirect().active().unwrap().entries, 1);
     // What is now in the kernel is what the agent believes: a restart measures it.
     h.open().unwrap();

@@ -153,11 +153,7 @@ fn the_purity_test_sees_mixing_where_keys_change_one_by_one() {
             "control: {} decisions over {rounds} rounds: {} contradicted, {} backwards, {} missed",
             seen.decisions, seen.contradicted, seen.backwards, seen.missed
         );
-        assert!(
-            seen.backwards > 0,
-            "the test is blind: {} decisions over {rounds} rounds of changes",
-            seen.decisions
-        );
+        assert!(seen.backwards > 0, "the test is blind: {} decisions over {rounds} rounds of changes", seen.decisions);
         // Each key by itself still moves at once and is never gone: fate and record of a connection come from one value.
         assert_eq!((seen.contradicted, seen.missed), (0, 0));
         assert_eq!((h.count(Reason::Torn), h.count(Reason::Miss)), (0, 0));
@@ -193,13 +189,8 @@ fn no_connection_goes_to_the_waypoint_of_another_set() {
             rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO)).unwrap();
             connect(&socket, SocketAddr::new(destination(n), 80)).unwrap();
             // The peer's byte: without it more would be on the way than the listener's queue holds.
-            TcpStream::from(socket.try_clone().unwrap())
-                .read_exact(&mut [0])
-                .unwrap();
-            let record = records
-                .of_socket(&socket)
-                .unwrap()
-                .expect("every destination has a rule");
+            TcpStream::from(socket.try_clone().unwrap()).read_exact(&mut [0]).unwrap();
+            let record = records.of_socket(&socket).unwrap().expect("every destination has a rule");
             let arrived = reached(&socket) == Some(target(record.rules).ip());
             seen.decisions += 1;
             seen.contradicted += u64::from(!arrived || record.revision != record.rules);

@@ -23,31 +23,18 @@ fn waypoint(n: u8) -> TcpListener {
 /// The decision for that waypoint.
 fn through(n: u8) -> Decision {
     let dial = vec![own_loopback(n).into()];
-    let target = Target {
-        gateway: GatewayKey::new("ns", "waypoint"),
-        address: None,
-        dial,
-        weight: 100,
-    };
+    let target = Target { gateway: GatewayKey::new("ns", "waypoint"), address: None, dial, weight: 100 };
     Decision::without_waypoint(Choice::Waypoints([target].into()), None)
 }
 
 fn simply(choice: Choice) -> Decision {
-    Decision {
-        on_unreachable: OnUnreachable::Fail,
-        ..Decision::without_waypoint(choice, None)
-    }
+    Decision { on_unreachable: OnUnreachable::Fail, ..Decision::without_waypoint(choice, None) }
 }
 
 fn row(address: &str, decision: Decision, revision: u64) -> Row {
     let none = || Shared::new(Vec::new());
-    let namespace = NamespaceInput {
-        name: "ns".into(),
-        known: true,
-        labels: none(),
-        annotations: none(),
-        selected_by: Vec::new(),
-    };
+    let namespace =
+        NamespaceInput { name: "ns".into(), known: true, labels: none(), annotations: none(), selected_by: Vec::new() };
     let input = Input {
         kind: SubjectKind::Service,
         namespace: Shared::new(namespace),
@@ -60,11 +47,7 @@ fn row(address: &str, decision: Decision, revision: u64) -> Row {
         hosts: Vec::new(),
     };
     let addresses: Vec<IpAddr> = vec![address.parse().unwrap()];
-    let subject = Subject {
-        hosts: Vec::new(),
-        addresses,
-        dialled_by_address: true,
-    };
+    let subject = Subject { hosts: Vec::new(), addresses, dialled_by_address: true };
     Row {
         subject: Arc::new(subject),
         input: Shared::new(input),
@@ -89,8 +72,7 @@ fn table(rules: u64, service: Decision, pod: Decision) -> Table {
 /// Changes one row of the table and tells the sink.
 fn change(sink: &mut RedirectSink, table: &mut Table, key: RowKey, after: Option<Row>) -> Result<(), String> {
     let before = table.set(key.clone(), after.clone());
-    sink.update(table, &[RowChange { key, before, after }])
-        .map_err(|error| error.to_string())
+    sink.update(table, &[RowChange { key, before, after }]).map_err(|error| error.to_string())
 }
 
 fn sink(h: &mut Harness) -> RedirectSink {
@@ -108,11 +90,7 @@ fn a_table_decides_once_it_is_committed_and_its_records_name_their_rows() {
 
     let first = table(1, through(1), simply(Choice::Blocked));
     sink.prepare(&first).unwrap();
-    assert_eq!(
-        errno(h.connect(service).1),
-        Some(111),
-        "prepared is not committed: still no rules"
-    );
+    assert_eq!(errno(h.connect(service).1), Some(111), "prepared is not committed: still no rules");
     sink.commit().unwrap();
     let (client, _) = h.arrive(service, &one);
     let old = record_of(&records, &client);
@@ -121,10 +99,7 @@ fn a_table_decides_once_it_is_committed_and_its_records_name_their_rows() {
     let (client, result) = h.connect(pod);
     assert_eq!(errno(result), Some(111));
     let denied = record_of(&records, &client);
-    assert_eq!(
-        (denied.revision, sink.row(&denied)),
-        (8, Some(&key(RowKind::Pod, "pod")))
-    );
+    assert_eq!((denied.revision, sink.row(&denied)), (8, Some(&key(RowKind::Pod, "pod"))));
 
     // A second table that is given up leaves the first one.
     let second = table(2, through(2), through(2));
@@ -138,11 +113,7 @@ fn a_table_decides_once_it_is_committed_and_its_records_name_their_rows() {
     let (client, _) = h.arrive(service, &two);
     let new = record_of(&records, &client);
     assert_eq!(new.rules, 2);
-    assert_eq!(
-        sink.row(&new),
-        sink.row(&old),
-        "a record of the table before still names its row"
-    );
+    assert_eq!(sink.row(&new), sink.row(&old), "a record of the table before still names its row");
     assert_ne!(new.rule_id, old.rule_id);
     h.arrive(pod, &two);
     h.redirect = Some(sink.into_redirect());
@@ -159,24 +130,13 @@ fn changes_of_rows_move_their_keys_alone() {
     let mut sink = sink(&mut h);
     let mut table = table(5, through(3), simply(Choice::Blocked));
 
-    let early = change(
-        &mut sink,
-        &mut table,
-        key(RowKind::Pod, "pod"),
-        Some(row(POD, simply(Choice::Blocked), 9)),
-    );
+    let early = change(&mut sink, &mut table, key(RowKind::Pod, "pod"), Some(row(POD, simply(Choice::Blocked), 9)));
     assert!(early.unwrap_err().contains("does not hold rules 5"));
     sink.prepare(&table).unwrap();
     sink.commit().unwrap();
     assert_eq!(errno(h.connect(pod).1), Some(111));
 
-    change(
-        &mut sink,
-        &mut table,
-        key(RowKind::Pod, "pod"),
-        Some(row(POD, through(3), 11)),
-    )
-    .unwrap();
+    change(&mut sink, &mut table, key(RowKind::Pod, "pod"), Some(row(POD, through(3), 11))).unwrap();
     let (client, _) = h.arrive(pod, &one);
     let record = record_of(&records, &client);
     assert_eq!((record.rules, record.revision), (5, 11));
@@ -184,21 +144,12 @@ fn changes_of_rows_move_their_keys_alone() {
     assert_eq!(record_of(&records, &client).revision, 7, "the other row did not move");
 
     // A pod that takes the service's address waits behind it, and comes forward when the service goes.
-    change(
-        &mut sink,
-        &mut table,
-        key(RowKind::Pod, "late"),
-        Some(row(SERVICE, simply(Choice::Blocked), 12)),
-    )
-    .unwrap();
+    change(&mut sink, &mut table, key(RowKind::Pod, "late"), Some(row(SERVICE, simply(Choice::Blocked), 12))).unwrap();
     h.arrive(service, &one);
     change(&mut sink, &mut table, key(RowKind::Service, "service"), None).unwrap();
     let (client, result) = h.connect(service);
     assert_eq!(errno(result), Some(111));
-    assert_eq!(
-        sink.row(&record_of(&records, &client)),
-        Some(&key(RowKind::Pod, "late"))
-    );
+    assert_eq!(sink.row(&record_of(&records, &client)), Some(&key(RowKind::Pod, "late")));
 
     // The last claim gone, the key is gone: loopback again goes where it says.
     let open = crate::harness::listen(&own_loopback(9).to_string());
@@ -226,28 +177,13 @@ fn a_sink_that_ran_out_of_room_asks_for_the_whole_table() {
     let mut table = table(1, simply(Choice::Direct), simply(Choice::Direct));
     sink.prepare(&table).unwrap();
     sink.commit().unwrap();
-    change(
-        &mut sink,
-        &mut table,
-        key(RowKind::Pod, "third"),
-        Some(row("10.244.0.3", simply(Choice::Direct), 11)),
-    )
-    .unwrap();
-    let full = change(
-        &mut sink,
-        &mut table,
-        key(RowKind::Pod, "fourth"),
-        Some(row("10.244.0.4", simply(Choice::Direct), 12)),
-    );
-    assert!(
-        full.unwrap_err()
-            .starts_with("redirect: the active set is full at 3 entries")
-    );
+    change(&mut sink, &mut table, key(RowKind::Pod, "third"), Some(row("10.244.0.3", simply(Choice::Direct), 11)))
+        .unwrap();
+    let full =
+        change(&mut sink, &mut table, key(RowKind::Pod, "fourth"), Some(row("10.244.0.4", simply(Choice::Direct), 12)));
+    assert!(full.unwrap_err().starts_with("redirect: the active set is full at 3 entries"));
     let refused = sink.prepare(&table).unwrap_err().to_string();
-    assert_eq!(
-        refused,
-        "redirect: 4 entries are more than the 3 allowed: raise entries_max"
-    );
+    assert_eq!(refused, "redirect: 4 entries are more than the 3 allowed: raise entries_max");
     // Until a whole table is in, single changes would leave the kernel in between.
     let still = change(&mut sink, &mut table, key(RowKind::Pod, "fourth"), None);
     assert!(still.unwrap_err().contains("publish the whole table"));

@@ -32,17 +32,11 @@ pub(crate) struct Lock {
 impl Cache {
     /// `$WAYSWITCH_CACHE`, else `$XDG_CACHE_HOME/wayswitch`, else `~/.cache/wayswitch`. Creates it.
     pub(crate) fn open() -> Result<Self> {
-        let root = location(|name| {
-            std::env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        })
-        .context("no cache folder: set WAYSWITCH_CACHE, XDG_CACHE_HOME or HOME")?;
+        let root = location(|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
+            .context("no cache folder: set WAYSWITCH_CACHE, XDG_CACHE_HOME or HOME")?;
         fs::create_dir_all(&root)
             .with_context(|| format!("cannot create the cache folder {}: set WAYSWITCH_CACHE", root.display()))?;
-        let root = root
-            .canonicalize()
-            .with_context(|| format!("cannot open {}", root.display()))?;
+        let root = root.canonicalize().with_context(|| format!("cannot open {}", root.display()))?;
         Ok(Self { root })
     }
 
@@ -104,18 +98,11 @@ impl Cache {
                     return Err(error).with_context(|| format!("cannot lock {}", path.display()));
                 }
                 Err(TryLockError::WouldBlock) if started.elapsed() > LOCK_WAIT => {
-                    bail!(
-                        "another set-up has held {} for {} s: end it",
-                        path.display(),
-                        LOCK_WAIT.as_secs()
-                    )
+                    bail!("another set-up has held {} for {} s: end it", path.display(), LOCK_WAIT.as_secs())
                 }
                 Err(TryLockError::WouldBlock) => {
                     if started.elapsed() < Duration::from_millis(300) {
-                        eprintln!(
-                            "setup: another set-up is at work in {}, waiting for it",
-                            self.root.display()
-                        );
+                        eprintln!("setup: another set-up is at work in {}, waiting for it", self.root.display());
                     }
                     thread::sleep(Duration::from_millis(300));
                 }

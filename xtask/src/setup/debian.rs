@@ -108,25 +108,15 @@ codegen-units = 1
 
 fn bake_command(cache: &Cache, host: &Host, project: &Path) -> Command {
     // Plugins are linked with LTO, which wants bitcode; paths of this machine do not belong into every plugin.
-    let flags = [
-        "-C".to_owned(),
-        "embed-bitcode=yes".to_owned(),
-        workspace::remap(&prefix(cache).join("usr"), "/rust"),
-    ]
-    .into_iter()
-    .chain(workspace::remap_registry())
-    .collect::<Vec<_>>();
+    let flags =
+        ["-C".to_owned(), "embed-bitcode=yes".to_owned(), workspace::remap(&prefix(cache).join("usr"), "/rust")]
+            .into_iter()
+            .chain(workspace::remap_registry())
+            .collect::<Vec<_>>();
     let mut command = Command::new(&host.cargo);
     forget_callers_flags(&mut command);
     command
-        .args([
-            "build",
-            "--release",
-            "-Z",
-            "build-std=std,panic_abort",
-            "--target",
-            WASM,
-        ])
+        .args(["build", "--release", "-Z", "build-std=std,panic_abort", "--target", WASM])
         .current_dir(project)
         .env("CARGO_TARGET_DIR", project.join("target"))
         .env("RUSTC", prefix(cache).join("usr/bin/rustc"))
@@ -165,14 +155,12 @@ fn explain_download(cache: &Cache, error: Error) -> Error {
     let log = |step| fs::read_to_string(cache.log(step)).unwrap_or_default();
     // apt is content with the lists of some sources, or of none: packages then seem to be missing that are out of reach.
     if let Some(source) = unreachable_source(&log("apt-update")) {
-        return error.context(format!(
-            "apt could not read {source}: is there a network, or a proxy to name?"
-        ));
+        return error.context(format!("apt could not read {source}: is there a network, or a proxy to name?"));
     }
     match missing_package(&log("apt-download")) {
-        Some(package) => error.context(format!(
-            "apt's sources lack {package}; Debian 12 with bookworm-security has it"
-        )),
+        Some(package) => {
+            error.context(format!("apt's sources lack {package}; Debian 12 with bookworm-security has it"))
+        }
         None => error,
     }
 }
@@ -184,9 +172,7 @@ fn apt(state: &Path) -> Result<Command> {
     let mut command = Command::new("apt-get");
     command.env("LC_ALL", "C").arg("-q");
     for (option, folder) in [("Dir::State::lists", "lists"), ("Dir::Cache", "cache")] {
-        command
-            .arg("-o")
-            .arg(format!("{option}={}/", state.join(folder).display()));
+        command.arg("-o").arg(format!("{option}={}/", state.join(folder).display()));
     }
     // apt's own user cannot write to a cache folder of ours.
     command.args(["-o", "APT::Sandbox::User=root"]);
@@ -217,9 +203,7 @@ fn missing_package(log: &str) -> Option<String> {
 
 fn extract(cache: &Cache, debs: &Path) -> Result<PathBuf> {
     let root = cache.fresh("debian")?;
-    let mut files = fs::read_dir(debs)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<Vec<_>>>()?;
+    let mut files = fs::read_dir(debs)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "deb"));
     files.sort();
     eprintln!("setup: extracting them (1.1 GB, about 15 s)");
@@ -240,10 +224,7 @@ fn lend_tools(cache: &Cache, host: &Host) -> Result<()> {
     for tool in LENT_TOOLS {
         let theirs = host.tools().join(tool);
         if !theirs.is_file() {
-            bail!(
-                "{} is missing: use the Rust that rustup installs, it ships this linker",
-                theirs.display()
-            );
+            bail!("{} is missing: use the Rust that rustup installs, it ships this linker", theirs.display());
         }
         let link = ours.join(tool);
         if link.symlink_metadata().is_ok() {
@@ -261,14 +242,8 @@ mod tests {
     #[test]
     fn a_package_that_apt_does_not_offer_is_named() {
         for (log, package) in [
-            (
-                "Reading lists\nE: Unable to locate package rust-web-src",
-                Some("rust-web-src"),
-            ),
-            (
-                "E: Version '1.96.*' for 'rustc-web' was not found",
-                Some("rustc-web 1.96.*"),
-            ),
+            ("Reading lists\nE: Unable to locate package rust-web-src", Some("rust-web-src")),
+            ("E: Version '1.96.*' for 'rustc-web' was not found", Some("rustc-web 1.96.*")),
             ("E: Failed to fetch http://host/x.deb  Could not connect", None),
         ] {
             assert_eq!(missing_package(log).as_deref(), package, "{log}");

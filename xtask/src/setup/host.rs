@@ -27,28 +27,16 @@ impl Host {
     pub(crate) fn find() -> Result<Self> {
         let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
         let beside = cargo.with_file_name("rustc");
-        let rustc = if beside.is_file() {
-            beside
-        } else {
-            PathBuf::from("rustc")
-        };
+        let rustc = if beside.is_file() { beside } else { PathBuf::from("rustc") };
         let version = process::output(Command::new(&rustc).arg("-vV"))
             .context("no Rust compiler: install one with rustup (https://rustup.rs) and run this again")?;
         let minor = minor_version(&version).with_context(|| format!("cannot read the version in {version:?}"))?;
         if minor < OLDEST_MINOR {
             bail!("rustc 1.{minor} is too old, 1.{OLDEST_MINOR} is needed: run `rustup update stable`");
         }
-        let triple = field(&version, "host: ")
-            .context("`rustc -vV` names no host")?
-            .to_owned();
+        let triple = field(&version, "host: ").context("`rustc -vV` names no host")?.to_owned();
         let sysroot = PathBuf::from(process::output(Command::new(&rustc).args(["--print", "sysroot"]))?);
-        Ok(Self {
-            cargo,
-            rustc,
-            version,
-            sysroot,
-            triple,
-        })
+        Ok(Self { cargo, rustc, version, sysroot, triple })
     }
 
     /// Where the compiler keeps the linkers it ships: rust-lld, wasm-component-ld.
@@ -74,11 +62,8 @@ impl Host {
 
 /// Whether the folder of a target in some compiler holds a compiled `core`.
 pub(crate) fn holds_std(target_folder: &Path) -> bool {
-    std::fs::read_dir(target_folder.join("lib")).is_ok_and(|entries| {
-        entries
-            .flatten()
-            .any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
-    })
+    std::fs::read_dir(target_folder.join("lib"))
+        .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-")))
 }
 
 fn field<'a>(version: &'a str, name: &str) -> Option<&'a str> {
@@ -97,10 +82,7 @@ mod tests {
     #[test]
     fn minor_version_is_read_from_stable_and_nightly() {
         assert_eq!(minor_version("rustc 1.95.0 (abc)\nhost: x\nrelease: 1.95.0"), Some(95));
-        assert_eq!(
-            minor_version("rustc 1.101.0-nightly\nrelease: 1.101.0-nightly"),
-            Some(101)
-        );
+        assert_eq!(minor_version("rustc 1.101.0-nightly\nrelease: 1.101.0-nightly"), Some(101));
         assert_eq!(minor_version("nonsense"), None);
     }
 }

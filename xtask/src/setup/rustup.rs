@@ -36,10 +36,7 @@ pub(super) fn add_wasm(cache: &Cache, host: &Host) -> Result<()> {
         step.attempt(Command::new("rustup").args(["target", "add", WASM]))?;
     }
     if !host.has_std(WASM) {
-        bail!(
-            "rustup manages another compiler than the one in {}",
-            host.sysroot.display()
-        );
+        bail!("rustup manages another compiler than the one in {}", host.sysroot.display());
     }
     if !host.tools().join("wasm-component-ld").is_file() {
         bail!("the compiler in {} ships no wasm-component-ld", host.sysroot.display());
@@ -63,15 +60,7 @@ pub(super) fn add_nightly(cache: &Cache, host: &Host) -> Result<()> {
     };
     step.attempt(
         Command::new("rustup")
-            .args([
-                "toolchain",
-                "install",
-                NIGHTLY,
-                "--component",
-                "rust-src",
-                "--profile",
-                "minimal",
-            ])
+            .args(["toolchain", "install", NIGHTLY, "--component", "rust-src", "--profile", "minimal"])
             .arg("--no-self-update")
             .env("RUSTUP_HOME", &home)
             .env_remove("RUSTUP_TOOLCHAIN"),

@@ -45,12 +45,7 @@ pub(crate) struct Toolchain {
 
 impl Toolchain {
     pub(crate) fn new(target: &'static str, origin: Origin, host: &Host, cache: &Cache) -> Self {
-        Self {
-            target,
-            origin,
-            host: host.clone(),
-            cache: cache.clone(),
-        }
+        Self { target, origin, host: host.clone(), cache: cache.clone() }
     }
 
     /// A `cargo build` for the target. `flags` are added to the compiler's; the caller adds packages and profile.
@@ -85,18 +80,12 @@ impl Toolchain {
             (WASM, Origin::Debian) => debian::packages(&self.cache),
             (_, Origin::Debian) => format!("{}{}\n", debian::packages(&self.cache), linker::NAME),
         };
-        format!(
-            "revision {REVISION}\n{}\n{parts}{}\n",
-            self.origin.name(),
-            self.host.version
-        )
+        format!("revision {REVISION}\n{}\n{parts}{}\n", self.origin.name(), self.host.version)
     }
 
     /// Whether it was checked, with these versions, and is still there.
     pub(crate) fn is_ready(&self) -> bool {
-        self.cache
-            .stamp(self.target)
-            .is_some_and(|stamp| stamp == self.versions())
+        self.cache.stamp(self.target).is_some_and(|stamp| stamp == self.versions())
             && self.rustc().is_file()
             && match (self.target, self.origin) {
                 (WASM, Origin::Rustup) => self.host.has_std(WASM),
@@ -154,9 +143,7 @@ impl Toolchain {
     fn flags(&self) -> Vec<String> {
         if self.target == BPF {
             // The kernel and aya want types of maps and functions (BTF), made from full debug information.
-            ["-C", "link-arg=--btf", "-C", "debuginfo=2"]
-                .map(str::to_owned)
-                .to_vec()
+            ["-C", "link-arg=--btf", "-C", "debuginfo=2"].map(str::to_owned).to_vec()
         } else {
             Vec::new()
         }
@@ -178,13 +165,9 @@ impl Toolchain {
 
 /// Flags meant for the host (warnings denied, a native CPU, another target) would break or change what we build.
 pub(super) fn forget_callers_flags(command: &mut Command) {
-    for name in [
-        "RUSTFLAGS",
-        "CARGO_BUILD_RUSTFLAGS",
-        "CARGO_BUILD_TARGET",
-        "RUSTC_WORKSPACE_WRAPPER",
-        "RUSTC_BOOTSTRAP",
-    ] {
+    for name in
+        ["RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_BOOTSTRAP"]
+    {
         command.env_remove(name);
     }
 }

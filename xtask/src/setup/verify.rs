@@ -46,24 +46,14 @@ pub(super) fn compile(cache: &Cache, toolchain: &Toolchain) -> Result<()> {
         log: cache.log(&name),
     };
     step.run(toolchain.build(&target, &[]).current_dir(&project))?;
-    check(
-        toolchain.target,
-        &target.join(toolchain.target).join("debug").join(made),
-    )?;
+    check(toolchain.target, &target.join(toolchain.target).join("debug").join(made))?;
     cache.discard(&name)
 }
 
 fn check(target: &str, file: &Path) -> Result<()> {
     let bytes = fs::read(file).with_context(|| format!("the trial build left no {}", file.display()))?;
-    let right = if target == BPF {
-        bytes.get(ELF_MACHINE) == Some(EM_BPF.as_slice())
-    } else {
-        bytes.starts_with(&COMPONENT)
-    };
-    ensure!(
-        right,
-        "{} was compiled but is not what {target} should give",
-        file.display()
-    );
+    let right =
+        if target == BPF { bytes.get(ELF_MACHINE) == Some(EM_BPF.as_slice()) } else { bytes.starts_with(&COMPONENT) };
+    ensure!(right, "{} was compiled but is not what {target} should give", file.display());
     Ok(())
 }

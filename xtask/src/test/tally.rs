@@ -42,11 +42,7 @@ impl Tally {
 /// The number before `word`, as in "ok. 3 passed; 1 failed".
 fn count(result: &str, word: &str) -> u64 {
     let before = result.split_once(word).map_or("", |(before, _)| before);
-    before
-        .rsplit(' ')
-        .next()
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(0)
+    before.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]

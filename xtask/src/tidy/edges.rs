@@ -71,12 +71,7 @@ impl Graph {
                 text(&package, "name").context("a package without name")?,
             );
         }
-        let name_of = |id: &str| {
-            names
-                .get(id)
-                .cloned()
-                .with_context(|| format!("cargo does not describe {id}"))
-        };
+        let name_of = |id: &str| names.get(id).cloned().with_context(|| format!("cargo does not describe {id}"));
         let ours = list(metadata, "workspace_members")
             .iter()
             .filter_map(Value::as_str)
@@ -84,17 +79,12 @@ impl Graph {
             .collect::<Result<BTreeSet<_>>>()?;
         let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for node in list(metadata.get("resolve").context("cargo resolved nothing")?, "nodes") {
-            let from = edges
-                .entry(name_of(&text(&node, "id").context("a node without id")?)?)
-                .or_default();
+            let from = edges.entry(name_of(&text(&node, "id").context("a node without id")?)?).or_default();
             for dependency in list(&node, "deps") {
-                let is_built = list(&dependency, "dep_kinds")
-                    .iter()
-                    .any(|kind| text(kind, "kind").as_deref() != Some("dev"));
+                let is_built =
+                    list(&dependency, "dep_kinds").iter().any(|kind| text(kind, "kind").as_deref() != Some("dev"));
                 if is_built {
-                    from.insert(name_of(
-                        &text(&dependency, "pkg").context("a dependency without package")?,
-                    )?);
+                    from.insert(name_of(&text(&dependency, "pkg").context("a dependency without package")?)?);
                 }
             }
         }
@@ -131,14 +121,10 @@ pub(super) fn check(graph: &Graph) -> Vec<String> {
     for package in &graph.ours {
         match ALLOWED.iter().find(|(name, _)| name == package) {
             Some((_, allowed)) => {
-                let wrong = graph
-                    .of(package)
-                    .filter(|to| graph.ours.contains(*to) && !allowed.contains(to));
+                let wrong = graph.of(package).filter(|to| graph.ours.contains(*to) && !allowed.contains(to));
                 findings.extend(wrong.map(|to| format!("{package} must not depend on {to} (xtask/src/tidy/edges.rs)")));
             }
-            None => findings.push(format!(
-                "{package}: a new package needs a line in xtask/src/tidy/edges.rs"
-            )),
+            None => findings.push(format!("{package}: a new package needs a line in xtask/src/tidy/edges.rs")),
         }
         if NOTHING_ELSE.contains(&package.as_str()) {
             let wrong = graph.of(package).filter(|to| !graph.ours.contains(*to));
@@ -147,19 +133,13 @@ pub(super) fn check(graph: &Graph) -> Vec<String> {
         }
         for (heavy, owners) in OWNERS {
             if graph.of(package).any(|to| to == heavy) && !owners.contains(&package.as_str()) {
-                findings.push(format!(
-                    "{package} must not depend on {heavy}: its owner is {}",
-                    owners.join(", ")
-                ));
+                findings.push(format!("{package} must not depend on {heavy}: its owner is {}", owners.join(", ")));
             }
         }
     }
     for impure in IMPURE {
         if let Some(path) = graph.path(PURE, impure) {
-            findings.push(format!(
-                "{PURE} must stay pure, but reaches {impure}: {}",
-                path.join(" -> ")
-            ));
+            findings.push(format!("{PURE} must stay pure, but reaches {impure}: {}", path.join(" -> ")));
         }
     }
     findings
@@ -171,60 +151,36 @@ mod tests {
 
     fn graph(ours: &[&str], edges: &[(&str, &[&str])]) -> Graph {
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-        Graph {
-            ours: set(ours),
-            edges: edges.iter().map(|(from, to)| ((*from).to_owned(), set(to))).collect(),
-        }
+        Graph { ours: set(ours), edges: edges.iter().map(|(from, to)| ((*from).to_owned(), set(to))).collect() }
     }
 
     #[test]
     fn a_sibling_is_refused_and_the_model_is_not() {
-        let found = check(&graph(
-            &["engine", "model", "manifest"],
-            &[("engine", &["model", "manifest"])],
-        ));
+        let found = check(&graph(&["engine", "model", "manifest"], &[("engine", &["model", "manifest"])]));
         assert_eq!(found, ["engine must not depend on manifest (xtask/src/tidy/edges.rs)"]);
     }
 
     #[test]
     fn a_second_owner_is_refused() {
-        let found = check(&graph(
-            &["agent", "engine"],
-            &[("agent", &["wasmtime"]), ("engine", &["wasmtime"])],
-        ));
+        let found = check(&graph(&["agent", "engine"], &[("agent", &["wasmtime"]), ("engine", &["wasmtime"])]));
         assert_eq!(found, ["agent must not depend on wasmtime: its owner is engine"]);
     }
 
     #[test]
     fn an_impure_dependency_of_the_model_is_found_with_its_path() {
-        let found = check(&graph(
-            &["model"],
-            &[("model", &["a"]), ("a", &["b", "model"]), ("b", &["tokio"])],
-        ));
-        assert_eq!(
-            found,
-            ["model must stay pure, but reaches tokio: model -> a -> b -> tokio"]
-        );
+        let found = check(&graph(&["model"], &[("model", &["a"]), ("a", &["b", "model"]), ("b", &["tokio"])]));
+        assert_eq!(found, ["model must stay pure, but reaches tokio: model -> a -> b -> tokio"]);
     }
 
     #[test]
     fn a_plugin_depends_on_the_sdk_alone() {
-        let found = check(&graph(
-            &["plugin-istio", "wayswitch-sdk"],
-            &[("plugin-istio", &["serde", "wayswitch-sdk"])],
-        ));
-        assert_eq!(
-            found,
-            ["plugin-istio depends on wayswitch-sdk and nothing else, not on serde"]
-        );
+        let found = check(&graph(&["plugin-istio", "wayswitch-sdk"], &[("plugin-istio", &["serde", "wayswitch-sdk"])]));
+        assert_eq!(found, ["plugin-istio depends on wayswitch-sdk and nothing else, not on serde"]);
     }
 
     #[test]
     fn a_new_package_needs_a_rule() {
-        assert_eq!(
-            check(&graph(&["new"], &[])),
-            ["new: a new package needs a line in xtask/src/tidy/edges.rs"]
-        );
+        assert_eq!(check(&graph(&["new"], &[])), ["new: a new package needs a line in xtask/src/tidy/edges.rs"]);
     }
 
     #[test]

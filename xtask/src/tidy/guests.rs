@@ -8,10 +8,8 @@ const GUESTS: &str = "tests/guests/";
 
 /// Components that no Rust file of the tests names.
 pub(super) fn check(tree: &[Source]) -> Vec<String> {
-    let tests: Vec<&Source> = tree
-        .iter()
-        .filter(|source| source.path.starts_with("tests/") && source.has_extension("rs"))
-        .collect();
+    let tests: Vec<&Source> =
+        tree.iter().filter(|source| source.path.starts_with("tests/") && source.has_extension("rs")).collect();
     tree.iter()
         .filter(|source| is_guest(&source.path))
         .filter(|guest| {
@@ -24,8 +22,7 @@ pub(super) fn check(tree: &[Source]) -> Vec<String> {
 
 /// Directly in the folder: what lies deeper is a part that guests include.
 fn is_guest(path: &str) -> bool {
-    path.strip_prefix(GUESTS)
-        .is_some_and(|name| name.ends_with(".wat") && !name.contains('/'))
+    path.strip_prefix(GUESTS).is_some_and(|name| name.ends_with(".wat") && !name.contains('/'))
 }
 
 /// In quotes, so that `trap` is not found in `resolve-trap`.
@@ -39,10 +36,7 @@ mod tests {
 
     #[test]
     fn a_guest_counts_as_used_only_under_its_whole_name() {
-        let file = |path: &str, text: &str| Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        };
+        let file = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
         let tree = [
             file("tests/guests/trap.wat", ""),
             file("tests/guests/resolve-trap.wat", ""),

@@ -8,11 +8,7 @@ use super::Source;
 pub(super) fn check(root: &Path, tree: &[Source]) -> Vec<String> {
     let mut findings = Vec::new();
     for source in tree.iter().filter(|source| source.has_extension("md")) {
-        let folder = root
-            .join(&source.path)
-            .parent()
-            .map(Path::to_path_buf)
-            .unwrap_or_default();
+        let folder = root.join(&source.path).parent().map(Path::to_path_buf).unwrap_or_default();
         for link in relative_links(&source.text) {
             if !folder.join(link).exists() {
                 findings.push(format!("{}: the link {link} leads nowhere", source.path));
@@ -56,13 +52,7 @@ mod tests {
 
     #[test]
     fn a_link_to_a_missing_file_is_found() {
-        let tree = [Source {
-            path: "docs/a.md".to_owned(),
-            text: "[x](missing.md) [y](.)".to_owned(),
-        }];
-        assert_eq!(
-            check(&crate::workspace::root(), &tree),
-            ["docs/a.md: the link missing.md leads nowhere"]
-        );
+        let tree = [Source { path: "docs/a.md".to_owned(), text: "[x](missing.md) [y](.)".to_owned() }];
+        assert_eq!(check(&crate::workspace::root(), &tree), ["docs/a.md: the link missing.md leads nowhere"]);
     }
 }

@@ -12,10 +12,7 @@ pub(super) fn check(tree: &[Source]) -> Vec<String> {
     let mut findings = Vec::new();
     for source in rust(tree) {
         if !source.text.starts_with("//!") {
-            findings.push(format!(
-                "{}: must open with `//!`: what it is, what it is not",
-                source.path
-            ));
+            findings.push(format!("{}: must open with `//!`: what it is, what it is not", source.path));
         }
         let lines = source.text.lines().count();
         if lines >= LINES_MAX {
@@ -43,10 +40,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str, text: String) -> Source {
-        Source {
-            path: path.to_owned(),
-            text,
-        }
+        Source { path: path.to_owned(), text }
     }
 
     #[test]

@@ -44,9 +44,7 @@ fn names_other_registry(source: &Source, line: &str) -> bool {
     }
     let is_cargo_file = source.path.ends_with("Cargo.toml") || source.path.starts_with(".cargo/");
     is_cargo_file
-        && ["crates.io", "[source", "[registries", "registry =", "git ="]
-            .iter()
-            .any(|word| line.contains(word))
+        && ["crates.io", "[source", "[registries", "registry =", "git ="].iter().any(|word| line.contains(word))
 }
 
 #[cfg(test)]
@@ -54,11 +52,7 @@ mod tests {
     use super::*;
 
     fn found(path: &str, text: &str) -> usize {
-        check(&[Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }])
-        .len()
+        check(&[Source { path: path.to_owned(), text: text.to_owned() }]).len()
     }
 
     #[test]

@@ -30,7 +30,8 @@ fn end_with_any_thread() {
 }
 
 fn log_to_stderr(config: &LogConfig) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.filter).with_context(|| format!("--log {:?} is no filter", config.filter))?;
+    let filter =
+        EnvFilter::try_new(&config.filter).with_context(|| format!("--log {:?} is no filter", config.filter))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let set = match config.format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),

@@ -71,14 +71,14 @@ fn check_mesh_config(path: &std::path::Path) -> Result<(), String> {
 
 /// Decides everything in `store`.
 pub(crate) fn decide(flags: &MeshFlags, store: Store) -> anyhow::Result<Decided> {
-    let terms =
-        Terms { settings: flags.settings.as_str().into(), denied: Choice::Direct, undecided: Choice::Blocked };
+    let terms = Terms { settings: flags.settings.as_str().into(), denied: Choice::Direct, undecided: Choice::Blocked };
     let component = load(flags.plugin.as_deref(), &flags.settings)?;
     let description = component.description().clone();
-    let decider = Decider::new(1, description, component.clone(), terms.clone(), &store).map_err(|(row, failure)| {
-        let row = row.map_or_else(String::new, |row| format!("{row}: "));
-        anyhow::anyhow!("{row}{failure}")
-    })?;
+    let decider =
+        Decider::new(1, description, component.clone(), terms.clone(), &store).map_err(|(row, failure)| {
+            let row = row.map_or_else(String::new, |row| format!("{row}: "));
+            anyhow::anyhow!("{row}{failure}")
+        })?;
     Ok(Decided { store, decider, component, terms })
 }
 

@@ -39,7 +39,8 @@ fn print(out: &mut impl Write, table: &Table) -> std::io::Result<()> {
             [key.to_string(), to, reason]
         })
         .collect();
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0).max(8);
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0).max(8);
     let (first, second) = (width(0), width(1));
     writeln!(out, "{:first$}  {:second$}  REASON", "OBJECT", "WAYPOINT")?;
     for [object, waypoint, reason] in &rows {

@@ -62,7 +62,10 @@ fn what_leads_out_of_the_folder_is_refused() {
     let secret = outside.path().join("secret.wasm");
     let up = format!("component: ../{}/secret.wasm\n", outside.path().file_name().unwrap().to_string_lossy());
     refused(&folder(&[("config.yaml", up.as_bytes())]), "secret.wasm cannot be read");
-    refused(&folder(&[("config.yaml", format!("component: {}\n", secret.display()).as_bytes())]), "--components allows");
+    refused(
+        &folder(&[("config.yaml", format!("component: {}\n", secret.display()).as_bytes())]),
+        "--components allows",
+    );
     let linked = folder(&[("config.yaml", b"component: link.wasm\n")]);
     symlink(&secret, linked.path().join("link.wasm")).unwrap();
     refused(&linked, "link.wasm cannot be read");

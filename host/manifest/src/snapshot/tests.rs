@@ -27,11 +27,9 @@ fn services(snapshot: &Snapshot) -> Vec<String> {
         .objects
         .values()
         .map(|entry| match &*entry.object {
-            Object::Service(s) => format!(
-                "{} {}",
-                s.meta.name,
-                s.addresses.first().map_or("-".into(), |a| a.to_string())
-            ),
+            Object::Service(s) => {
+                format!("{} {}", s.meta.name, s.addresses.first().map_or("-".into(), |a| a.to_string()))
+            }
             other => other.key().to_string(),
         })
         .collect()
@@ -45,31 +43,19 @@ fn problems(snapshot: &Snapshot) -> Vec<String> {
 fn the_later_of_two_documents_counts_by_path_then_name_then_position() {
     let first = folder(&[
         ("b.yaml", service("x", "10.0.0.2")),
-        (
-            "a.yml",
-            service("x", "10.0.0.1") + "---\n" + &service("v", "10.0.1.1") + "---\n" + &service("v", "10.0.1.2"),
-        ),
+        ("a.yml", service("x", "10.0.0.1") + "---\n" + &service("v", "10.0.1.1") + "---\n" + &service("v", "10.0.1.2")),
         ("B.yaml", service("z", "10.0.2.1")),
         ("a.yaml", service("z", "10.0.2.2")),
     ]);
-    let second = folder(&[(
-        "0.json",
-        r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"w"}}"#.to_owned(),
-    )]);
+    let second = folder(&[("0.json", r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"w"}}"#.to_owned())]);
     let mut one = source(&[first.path(), second.path()]);
     let snapshot = one.load();
     assert_eq!(services(&snapshot), ["v 10.0.1.2", "w -", "x 10.0.0.2", "z 10.0.2.2"]);
     let v = &snapshot.objects[&ObjectKey::new(model::object::Kind::Service, "default", "v")];
-    assert_eq!(
-        (v.file.ends_with("/a.yml"), v.position.document, v.position.line),
-        (true, 3, 11)
-    );
+    assert_eq!((v.file.ends_with("/a.yml"), v.position.document, v.position.line), (true, 3, 11));
     fs::write(second.path().join("1.yaml"), service("x", "10.9.9.9")).unwrap();
     assert_eq!(services(&one.load())[2], "x 10.9.9.9");
-    assert_eq!(
-        services(&source(&[second.path(), first.path()]).load())[2],
-        "x 10.0.0.2"
-    );
+    assert_eq!(services(&source(&[second.path(), first.path()]).load())[2], "x 10.0.0.2");
 }
 
 #[test]
@@ -85,25 +71,13 @@ fn only_regular_manifests_of_the_folder_itself_are_read() {
     fs::create_dir(folder.path().join("sub")).unwrap();
     fs::write(folder.path().join("sub/d.yaml"), service("d", "10.0.0.1")).unwrap();
     let snapshot = source(&[folder.path()]).load();
-    assert_eq!(
-        (services(&snapshot), problems(&snapshot).len()),
-        (vec!["a 10.0.0.1".to_owned()], 0)
-    );
+    assert_eq!((services(&snapshot), problems(&snapshot).len()), (vec!["a 10.0.0.1".to_owned()], 0));
     fs::create_dir(folder.path().join("e.yaml")).unwrap();
     let pipe = std::ffi::CString::new(folder.path().join("f.yaml").to_str().unwrap()).unwrap();
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(pipe.to_str().unwrap())
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(std::process::Command::new("mkfifo").arg(pipe.to_str().unwrap()).status().unwrap().success());
     let problems = problems(&source(&[folder.path()]).load());
     assert_eq!(problems.len(), 2, "{problems:?}");
-    assert!(
-        problems.iter().all(|p| p.ends_with(": is not a regular file")),
-        "{problems:?}"
-    );
+    assert!(problems.iter().all(|p| p.ends_with(": is not a regular file")), "{problems:?}");
 }
 
 #[test]
@@ -112,18 +86,13 @@ fn a_link_may_not_leave_the_folder() {
     let inside = folder(&[("a.yaml", service("a", "10.0.0.1"))]);
     symlink("a.yaml", inside.path().join("fine.yaml")).unwrap();
     symlink(outside.path().join("secret.yaml"), inside.path().join("x.yaml")).unwrap();
-    let up = Path::new("..")
-        .join(outside.path().file_name().unwrap())
-        .join("secret.yaml");
+    let up = Path::new("..").join(outside.path().file_name().unwrap()).join("secret.yaml");
     symlink(&up, inside.path().join("y.yaml")).unwrap();
     let snapshot = source(&[inside.path()]).load();
     assert_eq!(services(&snapshot), ["a 10.0.0.1"]);
     let problems = problems(&snapshot);
     assert_eq!(problems.len(), 2, "{problems:?}");
-    assert!(
-        problems.iter().all(|p| p.contains("links must stay inside the folder")),
-        "{problems:?}"
-    );
+    assert!(problems.iter().all(|p| p.contains("links must stay inside the folder")), "{problems:?}");
     // The same for a file that was named itself.
     let snapshot = source(&[&inside.path().join("x.yaml")]).load();
     assert_eq!((snapshot.objects.len(), snapshot.problems.len()), (0, 1));
@@ -144,10 +113,7 @@ fn a_mounted_config_map_is_followed() {
     symlink("..2026_02", root.join("..data_tmp")).unwrap();
     fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
     let snapshot = source.load();
-    assert_eq!(
-        (services(&snapshot), problems(&snapshot).len()),
-        (vec!["a 10.0.0.2".to_owned()], 0)
-    );
+    assert_eq!((services(&snapshot), problems(&snapshot).len()), (vec!["a 10.0.0.2".to_owned()], 0));
 }
 
 #[test]
@@ -167,10 +133,7 @@ fn a_file_can_be_named_itself() {
     let snapshot = source(&[&paths[0], &paths[1]]).load();
     assert_eq!(services(&snapshot), ["a 10.0.0.1", "b 10.0.0.1"]);
     let problems = problems(&source(&[&folder.path().join("none.yaml")]).load());
-    assert!(
-        problems.len() == 1 && problems[0].contains("none.yaml: cannot be read"),
-        "{problems:?}"
-    );
+    assert!(problems.len() == 1 && problems[0].contains("none.yaml: cannot be read"), "{problems:?}");
 }
 
 #[test]
@@ -197,10 +160,7 @@ fn a_file_with_an_error_keeps_what_it_gave_before() {
     // Repaired without b: now it goes.
     fs::write(&path, service("a", "10.0.0.2")).unwrap();
     let fourth = source.load();
-    assert_eq!(
-        (services(&fourth), fourth.problems.len()),
-        (vec!["a 10.0.0.2".to_owned(), "c 10.0.0.1".to_owned()], 0)
-    );
+    assert_eq!((services(&fourth), fourth.problems.len()), (vec!["a 10.0.0.2".to_owned(), "c 10.0.0.1".to_owned()], 0));
     assert!(matches!(&*diff(&third, &fourth), [Event::Delete(key)] if &*key.name == "b"));
     // A file that is gone takes its objects along.
     fs::remove_file(folder.path().join("c.yaml")).unwrap();
@@ -217,31 +177,19 @@ fn a_folder_that_cannot_be_listed_keeps_what_it_gave_before() {
     let second = source.load();
     assert_eq!(diff(&first, &second), []);
     let line = problems(&second).remove(0);
-    assert!(
-        line.contains("cannot be read") && line.contains("No such file or directory"),
-        "{line}"
-    );
+    assert!(line.contains("cannot be read") && line.contains("No such file or directory"), "{line}");
 }
 
 #[test]
 fn a_difference_has_what_came_changed_and_went_and_nothing_else() {
     let before = folder(&[(
         "a.yaml",
-        [
-            service("a", "10.0.0.1"),
-            service("b", "10.0.0.1"),
-            service("c", "10.0.0.1"),
-        ]
-        .join("---\n"),
+        [service("a", "10.0.0.1"), service("b", "10.0.0.1"), service("c", "10.0.0.1")].join("---\n"),
     )]);
     let after = folder(&[(
         "z.yaml",
-        [
-            "# moved\n".to_owned() + &service("a", "10.0.0.1"),
-            service("c", "10.0.0.9"),
-            service("d", "10.0.0.1"),
-        ]
-        .join("---\n"),
+        ["# moved\n".to_owned() + &service("a", "10.0.0.1"), service("c", "10.0.0.9"), service("d", "10.0.0.1")]
+            .join("---\n"),
     )]);
     let (old, new) = (source(&[before.path()]).load(), source(&[after.path()]).load());
     let events: Vec<_> = diff(&old, &new)
@@ -264,11 +212,8 @@ fn kinds_that_are_not_read_give_one_warning_each_with_their_number() {
         + &of("v1\nkind: ServiceAccount");
     let folder = folder(&[("a.yaml", text)]);
     let snapshot = source(&[&folder.path().join("a.yaml")]).load();
-    let warnings: Vec<_> = snapshot
-        .warnings
-        .iter()
-        .map(|w| w.to_string().split_once("a.yaml").unwrap().1.to_owned())
-        .collect();
+    let warnings: Vec<_> =
+        snapshot.warnings.iter().map(|w| w.to_string().split_once("a.yaml").unwrap().1.to_owned()).collect();
     assert_eq!(
         warnings,
         [
@@ -283,48 +228,21 @@ fn kinds_that_are_not_read_give_one_warning_each_with_their_number() {
 #[test]
 fn limits_of_files_objects_and_problems_hold() {
     let folder = folder(&[
-        (
-            "a.yaml",
-            [
-                service("a", "10.0.0.1"),
-                service("b", "10.0.0.1"),
-                service("c", "10.0.0.1"),
-            ]
-            .join("---\n"),
-        ),
+        ("a.yaml", [service("a", "10.0.0.1"), service("b", "10.0.0.1"), service("c", "10.0.0.1")].join("---\n")),
         ("b.yaml", "1\n---\n2\n---\n3\n---\n4\n".to_owned()),
     ]);
     let load = |limits| FolderSource::new(vec![folder.path().to_owned()], limits).load();
-    let snapshot = load(Limits {
-        objects_max: 2,
-        problems_max: 3,
-        ..Limits::default()
-    });
+    let snapshot = load(Limits { objects_max: 2, problems_max: 3, ..Limits::default() });
     assert_eq!(services(&snapshot), ["a 10.0.0.1", "b 10.0.0.1"]);
     let lines = problems(&snapshot);
     assert_eq!(lines.len(), 4, "{lines:?}");
-    assert!(
-        lines[0].contains("document 3: more than the 2 objects allowed"),
-        "{lines:?}"
-    );
+    assert!(lines[0].contains("document 3: more than the 2 objects allowed"), "{lines:?}");
     assert!(lines[3].ends_with("2 further problems are not shown"), "{lines:?}");
-    let lines = problems(&load(Limits {
-        file_bytes_max: 100,
-        ..Limits::default()
-    }));
-    assert!(
-        lines[0].contains("a.yaml: has ") && lines[0].contains("more than the 100 allowed; split it"),
-        "{lines:?}"
-    );
-    let snapshot = load(Limits {
-        files_max: 1,
-        ..Limits::default()
-    });
+    let lines = problems(&load(Limits { file_bytes_max: 100, ..Limits::default() }));
+    assert!(lines[0].contains("a.yaml: has ") && lines[0].contains("more than the 100 allowed; split it"), "{lines:?}");
+    let snapshot = load(Limits { files_max: 1, ..Limits::default() });
     assert_eq!(snapshot.objects.len(), 0);
-    assert!(
-        problems(&snapshot)[0].contains("more than the 1 manifests allowed"),
-        "{snapshot:?}"
-    );
+    assert!(problems(&snapshot)[0].contains("more than the 1 manifests allowed"), "{snapshot:?}");
 }
 
 fn data(path: &str) -> PathBuf {
@@ -364,11 +282,7 @@ fn addresses_of_bookinfo_are_unique() {
             _ => continue,
         };
         for address in addresses {
-            assert_eq!(
-                seen.insert(*address, key),
-                None,
-                "{address} of {key} is somebody else's too"
-            );
+            assert_eq!(seen.insert(*address, key), None, "{address} of {key} is somebody else's too");
         }
     }
     assert!(seen.len() > 24, "{seen:?}");

@@ -16,23 +16,11 @@ fn found_in(text: &str, format: Format, limits: &Limits) -> Vec<Found> {
 
 fn line_of(found: &Found) -> String {
     match found {
-        Found::Object {
-            object,
-            position:
-                Position {
-                    document,
-                    item,
-                    line,
-                    column,
-                },
-        } => {
+        Found::Object { object, position: Position { document, item, line, column } } => {
             let item = item.map_or_else(String::new, |n| format!(".{n}"));
             format!("{} @{line}:{column} in {document}{item}", object.key())
         }
-        Found::Unread {
-            unread: Unread { group, kind, later },
-            ..
-        } => format!("unread {kind} {group} {later}"),
+        Found::Unread { unread: Unread { group, kind, later }, .. } => format!("unread {kind} {group} {later}"),
         Found::Problem(problem) => problem.to_string(),
     }
 }
@@ -104,51 +92,19 @@ fn kinds_are_told_apart_by_their_group() {
     let of =
         |api_version: &str, kind: &str| format!("apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: x}}\n");
     for (api_version, kind, expected) in [
-        (
-            "networking.istio.io/v1",
-            "Gateway",
-            &["unread Gateway networking.istio.io false"][..],
-        ),
+        ("networking.istio.io/v1", "Gateway", &["unread Gateway networking.istio.io false"][..]),
         ("v1", "Gateway", &["unread Gateway  false"]),
-        (
-            "serving.knative.dev/v1",
-            "Service",
-            &["unread Service serving.knative.dev false"],
-        ),
+        ("serving.knative.dev/v1", "Service", &["unread Service serving.knative.dev false"]),
         ("apps/v1", "Deployment", &["unread Deployment apps false"]),
         ("v1", "ServiceList", &["unread ServiceList  false"]),
         ("v2", "List", &["unread List  false"]),
         ("v1", "ServiceAccount", &[]),
-        (
-            "networking.istio.io/v1alpha3",
-            "ServiceEntry",
-            &["unread ServiceEntry networking.istio.io true"],
-        ),
-        (
-            "networking.istio.io/v1",
-            "WorkloadEntry",
-            &["unread WorkloadEntry networking.istio.io true"],
-        ),
-        (
-            "discovery.k8s.io/v1",
-            "EndpointSlice",
-            &["unread EndpointSlice discovery.k8s.io true"],
-        ),
-        (
-            "security.istio.io/v1",
-            "AuthorizationPolicy",
-            &["unread AuthorizationPolicy security.istio.io true"],
-        ),
-        (
-            "security.istio.io/v1",
-            "PeerAuthentication",
-            &["unread PeerAuthentication security.istio.io true"],
-        ),
-        (
-            "gateway.networking.k8s.io/v1alpha2",
-            "Gateway",
-            &["Gateway default/x @1:1 in 1"],
-        ),
+        ("networking.istio.io/v1alpha3", "ServiceEntry", &["unread ServiceEntry networking.istio.io true"]),
+        ("networking.istio.io/v1", "WorkloadEntry", &["unread WorkloadEntry networking.istio.io true"]),
+        ("discovery.k8s.io/v1", "EndpointSlice", &["unread EndpointSlice discovery.k8s.io true"]),
+        ("security.istio.io/v1", "AuthorizationPolicy", &["unread AuthorizationPolicy security.istio.io true"]),
+        ("security.istio.io/v1", "PeerAuthentication", &["unread PeerAuthentication security.istio.io true"]),
+        ("gateway.networking.k8s.io/v1alpha2", "Gateway", &["Gateway default/x @1:1 in 1"]),
     ] {
         check(&of(api_version, kind), expected);
     }
@@ -206,18 +162,13 @@ spec: {selector: *labels}
 --- {apiVersion: v1, kind: Namespace, metadata: {name: !custom shop}}
 ";
     check(text, &["Service default/cart @3:1 in 1", "Namespace shop @10:6 in 2"]);
-    let Found::Object {
-        object: Object::Service(service),
-        ..
-    } = found_in(text, Format::Yaml, &Limits::default()).remove(0)
+    let Found::Object { object: Object::Service(service), .. } =
+        found_in(text, Format::Yaml, &Limits::default()).remove(0)
     else {
         panic!("no service")
     };
     assert_eq!(service.selector.get("app").map(|v| &**v), Some("cart"));
-    assert_eq!(
-        format!("{:?}", service.meta.annotations),
-        r#"{"app": "cart", "more": "1"}"#
-    );
+    assert_eq!(format!("{:?}", service.meta.annotations), r#"{"app": "cart", "more": "1"}"#);
 }
 
 #[test]
@@ -225,22 +176,10 @@ fn labels_must_be_text_and_the_message_names_the_key() {
     let with =
         |labels: &str| format!("{SERVICE}---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels:\n{labels}");
     for (labels, expected) in [
-        (
-            "    ok: yes\n",
-            "metadata.labels[\"ok\"] must be text, found a boolean; put it in quotes",
-        ),
-        (
-            "    a: b\n    ok: 1\n",
-            "metadata.labels[\"ok\"] must be text, found a number; put it in quotes",
-        ),
-        (
-            "    ok: 1.10\n",
-            "metadata.labels[\"ok\"] must be text, found a number; put it in quotes",
-        ),
-        (
-            "    ok: .inf\n",
-            "metadata.labels[\"ok\"] must be text, found a number; put it in quotes",
-        ),
+        ("    ok: yes\n", "metadata.labels[\"ok\"] must be text, found a boolean; put it in quotes"),
+        ("    a: b\n    ok: 1\n", "metadata.labels[\"ok\"] must be text, found a number; put it in quotes"),
+        ("    ok: 1.10\n", "metadata.labels[\"ok\"] must be text, found a number; put it in quotes"),
+        ("    ok: .inf\n", "metadata.labels[\"ok\"] must be text, found a number; put it in quotes"),
         ("    ok: [a]\n", "metadata.labels[\"ok\"] must be text, found a list"),
         ("    - a\n", "metadata.labels must be a mapping, found a list"),
     ] {
@@ -260,9 +199,7 @@ fn labels_must_be_text_and_the_message_names_the_key() {
 fn labels_keep_what_is_written() {
     let text =
         "{apiVersion: v1, kind: Service, metadata: {name: a, labels: {a: '', b: ~, 1: 'true', on: x, c: 2024-01-01}}}";
-    let Object::Service(service) = object(text) else {
-        panic!("no service")
-    };
+    let Object::Service(service) = object(text) else { panic!("no service") };
     assert_eq!(
         format!("{:?}", service.meta.labels),
         r#"{"1": "true", "a": "", "b": "", "c": "2024-01-01", "on": "x"}"#
@@ -279,9 +216,7 @@ spec: null
 status: null
 extra: {a: [!!binary aGk=, 0x1F, 1e999]}
 ";
-    let Object::Pod(pod) = object(text) else {
-        panic!("no pod")
-    };
+    let Object::Pod(pod) = object(text) else { panic!("no pod") };
     assert_eq!(pod.meta, Meta::named("default", "a"));
     assert_eq!(&*pod.service_account, "default");
     assert!(pod.addresses.is_empty() && !pod.finished && !pod.host_network && pod.bad_address.is_none());
@@ -293,16 +228,9 @@ extra: {a: [!!binary aGk=, 0x1F, 1e999]}
         "spec: {gatewayClassName: ~, listeners: [{port: ~, protocol: ~, allowedRoutes: ~}]}\n",
         "spec: {listeners: [{allowedRoutes: {namespaces: ~}}, {allowedRoutes: {namespaces: {from: ~, selector: ~}}}]}\n",
     ] {
-        let Object::Gateway(gateway) = object(&format!("{gateway}{rest}")) else {
-            panic!("no gateway")
-        };
+        let Object::Gateway(gateway) = object(&format!("{gateway}{rest}")) else { panic!("no gateway") };
         assert!(gateway.class.is_empty() && gateway.addresses.is_empty());
-        assert!(
-            gateway
-                .listeners
-                .iter()
-                .all(|l| l.port == 0 && l.admits_from.is_none() && l.selector.is_none())
-        );
+        assert!(gateway.listeners.iter().all(|l| l.port == 0 && l.admits_from.is_none() && l.selector.is_none()));
     }
 }
 
@@ -328,38 +256,19 @@ status:
   addresses: [{type: Hostname, value: w.shop}, {value: 10.0.0.1}, {type: IPAddress, value: 10.0.0.2}]
   conditions: [{type: Programmed, status: 'True'}]
 ";
-    let Object::Gateway(gateway) = object(text) else {
-        panic!("no gateway")
-    };
+    let Object::Gateway(gateway) = object(text) else { panic!("no gateway") };
     assert_eq!(&*gateway.class, "istio-waypoint");
-    let [listener] = &*gateway.listeners else {
-        panic!("{gateway:?}")
-    };
+    let [listener] = &*gateway.listeners else { panic!("{gateway:?}") };
     assert_eq!(
         (listener.port, &*listener.protocol, listener.admits_from.as_deref()),
         (15008, "HBONE", Some("Selector"))
     );
     let selector = listener.selector.clone().unwrap();
     assert_eq!(selector.labels.get("team").map(|v| &**v), Some("a"));
-    let requirements: Vec<_> = selector
-        .requirements
-        .iter()
-        .map(|r| (&*r.key, &*r.operator, r.values.len()))
-        .collect();
+    let requirements: Vec<_> = selector.requirements.iter().map(|r| (&*r.key, &*r.operator, r.values.len())).collect();
     assert_eq!(requirements, [("env", "In", 2), ("x", "Exists", 0)]);
-    let addresses: Vec<_> = gateway
-        .addresses
-        .iter()
-        .map(|a| (a.kind.as_deref(), &*a.value))
-        .collect();
-    assert_eq!(
-        addresses,
-        [
-            (Some("Hostname"), "w.shop"),
-            (None, "10.0.0.1"),
-            (Some("IPAddress"), "10.0.0.2")
-        ]
-    );
+    let addresses: Vec<_> = gateway.addresses.iter().map(|a| (a.kind.as_deref(), &*a.value)).collect();
+    assert_eq!(addresses, [(Some("Hostname"), "w.shop"), (None, "10.0.0.1"), (Some("IPAddress"), "10.0.0.2")]);
 }
 
 #[test]
@@ -371,9 +280,7 @@ fn a_selector_that_is_empty_is_not_one_that_is_absent() {
         )
     };
     for (namespaces, expected) in [("{from: Selector}", false), ("{from: Selector, selector: {}}", true)] {
-        let Object::Gateway(gateway) = object(&text(namespaces)) else {
-            panic!("no gateway")
-        };
+        let Object::Gateway(gateway) = object(&text(namespaces)) else { panic!("no gateway") };
         assert_eq!(gateway.listeners[0].selector.is_some(), expected, "{namespaces}");
     }
 }
@@ -387,34 +294,15 @@ fn addresses_of_services_and_pods() {
             Object::Pod(pod) => (pod.addresses, pod.bad_address),
             other => panic!("{other:?}"),
         };
-        assert_eq!(
-            found.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            addresses,
-            "{text}"
-        );
+        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), addresses, "{text}");
         assert_eq!(found_bad.as_deref(), bad, "{text}");
     };
     check("Service", "spec: {clusterIP: 10.0.0.1}", &["10.0.0.1"], None);
-    check(
-        "Service",
-        "spec: {clusterIP: 10.0.0.1, clusterIPs: [10.0.0.2, 'fd00::2']}",
-        &["10.0.0.2", "fd00::2"],
-        None,
-    );
-    check(
-        "Service",
-        "spec: {clusterIP: 10.0.0.1, clusterIPs: []}",
-        &["10.0.0.1"],
-        None,
-    );
+    check("Service", "spec: {clusterIP: 10.0.0.1, clusterIPs: [10.0.0.2, 'fd00::2']}", &["10.0.0.2", "fd00::2"], None);
+    check("Service", "spec: {clusterIP: 10.0.0.1, clusterIPs: []}", &["10.0.0.1"], None);
     check("Service", "spec: {clusterIP: None, clusterIPs: [None]}", &[], None);
     check("Service", "spec: {clusterIP: ''}", &[], None);
-    check(
-        "Service",
-        "spec: {clusterIPs: [10.0.0.1, 10.0.0.300]}",
-        &["10.0.0.1"],
-        Some("10.0.0.300"),
-    );
+    check("Service", "spec: {clusterIPs: [10.0.0.1, 10.0.0.300]}", &["10.0.0.1"], Some("10.0.0.300"));
     check("Pod", "status: {podIP: 10.0.0.1}", &["10.0.0.1"], None);
     check(
         "Pod",
@@ -436,21 +324,11 @@ fn pods_and_services_have_their_other_fields() {
     assert_eq!(&*pod("spec: {serviceAccountName: robot}").service_account, "robot");
     assert_eq!(&*pod("spec: {serviceAccountName: ''}").service_account, "default");
     assert!(pod("spec: {hostNetwork: true}").host_network);
-    for (phase, finished) in [
-        ("Succeeded", true),
-        ("Failed", true),
-        ("Running", false),
-        ("Pending", false),
-    ] {
-        assert_eq!(
-            pod(&format!("status: {{phase: {phase}}}")).finished,
-            finished,
-            "{phase}"
-        );
+    for (phase, finished) in [("Succeeded", true), ("Failed", true), ("Running", false), ("Pending", false)] {
+        assert_eq!(pod(&format!("status: {{phase: {phase}}}")).finished, finished, "{phase}");
     }
-    let Object::Service(service) = object(&format!(
-        "{SERVICE}spec: {{type: ExternalName, selector: {{app: cart}}}}\n"
-    )) else {
+    let Object::Service(service) = object(&format!("{SERVICE}spec: {{type: ExternalName, selector: {{app: cart}}}}\n"))
+    else {
         panic!("no service")
     };
     assert!(service.external_name && service.selector.get("app").is_some());
@@ -494,28 +372,13 @@ fn fields_of_the_wrong_type_name_field_and_line() {
 #[test]
 fn names_are_there_bounded_and_harmless() {
     let pod = |meta: &str| format!("apiVersion: v1\nkind: Pod\nmetadata: {meta}\n");
-    check(
-        "apiVersion: v1\nkind: Pod\n",
-        &["mesh.yaml:1:1: document 1: metadata.name is missing"],
-    );
-    check(
-        &pod("{namespace: shop}"),
-        &["mesh.yaml:3:1: document 1: metadata.name is missing"],
-    );
-    check(
-        &pod("{name: ''}"),
-        &["mesh.yaml:3:1: document 1: Pod default/: metadata.name is missing"],
-    );
+    check("apiVersion: v1\nkind: Pod\n", &["mesh.yaml:1:1: document 1: metadata.name is missing"]);
+    check(&pod("{namespace: shop}"), &["mesh.yaml:3:1: document 1: metadata.name is missing"]);
+    check(&pod("{name: ''}"), &["mesh.yaml:3:1: document 1: Pod default/: metadata.name is missing"]);
     let longest = "n".repeat(253);
-    check(
-        &pod(&format!("{{name: {longest}}}")),
-        &[&format!("Pod default/{longest} @1:1 in 1")],
-    );
+    check(&pod(&format!("{{name: {longest}}}")), &[&format!("Pod default/{longest} @1:1 in 1")]);
     for name in [&*format!("{longest}n"), "a/b", "..", "a b", "a%b", "\"a\\eb\""] {
-        check(
-            &pod(&format!("{{name: {name}}}")),
-            &["mesh.yaml:3:1: document 1: Pod default/…"],
-        );
+        check(&pod(&format!("{{name: {name}}}")), &["mesh.yaml:3:1: document 1: Pod default/…"]);
     }
     check(
         &pod("{name: \"a\\e[0m\\nb\"}"),
@@ -533,10 +396,7 @@ fn names_are_there_bounded_and_harmless() {
 #[test]
 fn what_is_too_large_is_refused_with_both_figures() {
     let pod = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n";
-    let limits = Limits {
-        document_bytes_max: 60,
-        ..Limits::default()
-    };
+    let limits = Limits { document_bytes_max: 60, ..Limits::default() };
     check_with(
         &format!("{pod}# {}\n---\n{pod}", "x".repeat(60)),
         Format::Yaml,
@@ -546,32 +406,14 @@ fn what_is_too_large_is_refused_with_both_figures() {
             "Pod default/a @7:1 in 2",
         ],
     );
-    let limits = Limits {
-        labels_max: 1,
-        label_bytes_max: 10,
-        ..Limits::default()
-    };
+    let limits = Limits { labels_max: 1, label_bytes_max: 10, ..Limits::default() };
     for (labels, fits) in [("{a: b}", true), ("{a: b, c: d}", false), ("{a: '1234567890'}", false)] {
         let found = found_in(&format!("{pod}  labels: {labels}\n"), Format::Yaml, &limits);
-        assert_eq!(
-            matches!(found[0], Found::Object { .. }),
-            fits,
-            "{labels}: {}",
-            line_of(&found[0])
-        );
+        assert_eq!(matches!(found[0], Found::Object { .. }), fits, "{labels}: {}", line_of(&found[0]));
     }
-    let limits = Limits {
-        object_nodes_max: 10,
-        object_bytes_max: 40,
-        depth_max: 4,
-        ..Limits::default()
-    };
+    let limits = Limits { object_nodes_max: 10, object_bytes_max: 40, depth_max: 4, ..Limits::default() };
     let too_large = "is too large: at most 10 values with 40 bytes of text, nested 4 deep";
-    for spec in [
-        "[1, 2, 3, 4, 5, 6, 7, 8]",
-        "'0123456789012345678901234567890123456789'",
-        "[[[[1]]]]",
-    ] {
+    for spec in ["[1, 2, 3, 4, 5, 6, 7, 8]", "'0123456789012345678901234567890123456789'", "[[[[1]]]]"] {
         let text = format!(
             "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata: {{name: a}}\n  spec: {spec}\n- {{apiVersion: v1, kind: Pod, metadata: {{name: b}}}}\n"
         );
@@ -579,10 +421,7 @@ fn what_is_too_large_is_refused_with_both_figures() {
             &text,
             Format::Yaml,
             &limits,
-            &[
-                &format!("mesh.yaml:4:3: document 1, item 1: Pod default/a: {too_large}"),
-                "Pod default/b @8:4 in 1.2",
-            ],
+            &[&format!("mesh.yaml:4:3: document 1, item 1: Pod default/a: {too_large}"), "Pod default/b @8:4 in 1.2"],
         );
     }
 }
@@ -605,25 +444,15 @@ fn deep_nesting_and_alias_bombs_are_refused_not_followed() {
     for i in 1..30 {
         bomb += &format!("  x{i}: &x{i} [*x{0}, *x{0}, *x{0}, *x{0}, *x{0}, *x{0}]\n", i - 1);
     }
-    let lines: Vec<_> = found_in(&bomb, Format::Yaml, &Limits::default())
-        .iter()
-        .map(line_of)
-        .collect();
-    assert!(
-        lines.len() == 1 && lines[0].starts_with("mesh.yaml:") && lines[0].contains("not valid YAML"),
-        "{lines:?}"
-    );
+    let lines: Vec<_> = found_in(&bomb, Format::Yaml, &Limits::default()).iter().map(line_of).collect();
+    assert!(lines.len() == 1 && lines[0].starts_with("mesh.yaml:") && lines[0].contains("not valid YAML"), "{lines:?}");
 }
 
 #[test]
 fn text_of_the_parser_is_one_line_without_control_characters() {
-    for text in [
-        "a: \"\\q\u{1b}[31m\"",
-        "? \u{7}\n: [\u{7}",
-        "%FOO\n--- *x\n",
-        "a: *un\u{1b}known\n",
-        "key: \"\u{85}\n",
-    ] {
+    for text in
+        ["a: \"\\q\u{1b}[31m\"", "? \u{7}\n: [\u{7}", "%FOO\n--- *x\n", "a: *un\u{1b}known\n", "key: \"\u{85}\n"]
+    {
         for found in found_in(text, Format::Yaml, &Limits::default()) {
             let line = line_of(&found);
             assert!(!line.contains(char::is_control), "{line:?}");

@@ -34,19 +34,9 @@ impl Resolver for Fragile {
             let marked = labels.iter().any(|(key, value)| &**key == "fail" && &**value == "yes");
             if marked && !self.healed.load(Ordering::Relaxed) {
                 let row = self.names_row.then_some(row);
-                return Err(ResolveFailure {
-                    limit: Some("fuel: 1000".into()),
-                    what: "out of fuel".into(),
-                    row,
-                });
+                return Err(ResolveFailure { limit: Some("fuel: 1000".into()), what: "out of fuel".into(), row });
             }
-            let target = |gateway: &u32| {
-                vec![AnswerTarget {
-                    gateway: *gateway,
-                    address: None,
-                    weight: 100,
-                }]
-            };
+            let target = |gateway: &u32| vec![AnswerTarget { gateway: *gateway, address: None, weight: 100 }];
             answers.push(Answer {
                 choice: question
                     .candidates
@@ -64,15 +54,8 @@ impl Resolver for Fragile {
 }
 
 fn description() -> Arc<Description> {
-    let read = |key: &str| Read {
-        at: Source::SubjectLabel,
-        key: key.into(),
-    };
-    let reference = Reference {
-        name_label: "via".into(),
-        namespace_label: None,
-        inherit: false,
-    };
+    let read = |key: &str| Read { at: Source::SubjectLabel, key: key.into() };
+    let reference = Reference { name_label: "via".into(), namespace_label: None, inherit: false };
     Arc::new(Description {
         name: "fragile".into(),
         version: "1".into(),
@@ -85,10 +68,7 @@ fn description() -> Arc<Description> {
 
 fn pod(name: &str, labels: &[(&str, &str)]) -> Event {
     Event::Apply(Object::Pod(Pod {
-        meta: Meta {
-            labels: labels.iter().copied().collect(),
-            ..Meta::named("ns", name)
-        },
+        meta: Meta { labels: labels.iter().copied().collect(), ..Meta::named("ns", name) },
         service_account: "default".into(),
         finished: false,
         addresses: vec![[10, 0, 0, 1].into()],
@@ -98,12 +78,8 @@ fn pod(name: &str, labels: &[(&str, &str)]) -> Event {
 }
 
 fn waypoint(admits_from: &str) -> Event {
-    let listener = Listener {
-        port: 15008,
-        protocol: "HBONE".into(),
-        admits_from: Some(admits_from.into()),
-        selector: None,
-    };
+    let listener =
+        Listener { port: 15008, protocol: "HBONE".into(), admits_from: Some(admits_from.into()), selector: None };
     Event::Apply(Object::Gateway(Gateway {
         meta: Meta::named("ns", "w"),
         class: "c".into(),
@@ -123,18 +99,8 @@ fn store(events: impl IntoIterator<Item = Event>) -> Store {
 }
 
 fn decide(resolver: &Arc<Fragile>, store: &Store) -> Result<Decider, (Option<RowKey>, ResolveFailure)> {
-    let terms = Terms {
-        settings: "".into(),
-        denied: Choice::Direct,
-        undecided: Choice::Blocked,
-    };
-    Decider::new(
-        1,
-        description(),
-        Arc::clone(resolver) as Arc<dyn Resolver>,
-        terms,
-        store,
-    )
+    let terms = Terms { settings: "".into(), denied: Choice::Direct, undecided: Choice::Blocked };
+    Decider::new(1, description(), Arc::clone(resolver) as Arc<dyn Resolver>, terms, store)
 }
 
 /// A mesh being followed, for short tests.
@@ -148,11 +114,7 @@ impl Followed {
     fn new(events: impl IntoIterator<Item = Event>) -> Self {
         let (resolver, store) = (Arc::new(Fragile::default()), store(events));
         let decider = decide(&resolver, &store).unwrap();
-        Self {
-            resolver,
-            store,
-            decider,
-        }
+        Self { resolver, store, decider }
     }
 
     /// Carries out one step; the names of the rows that moved.
@@ -177,18 +139,12 @@ fn names(changes: Vec<RowChange>) -> Vec<String> {
 
 #[test]
 fn a_first_decision_with_a_row_that_fails_is_refused_and_names_the_row() {
-    let resolver = Arc::new(Fragile {
-        names_row: true,
-        ..Fragile::default()
-    });
+    let resolver = Arc::new(Fragile { names_row: true, ..Fragile::default() });
     let many = (0..700).map(|n| pod(&format!("p{n:03}"), &[("n", &n.to_string())]));
     let store = store(many.chain([pod("p555", &[("fail", "yes")])]));
     let (row, failure) = decide(&resolver, &store).err().unwrap();
     assert_eq!(row, Some(key("p555")), "not the row of that place in the first batch");
-    assert_eq!(
-        (failure.to_string(), failure.limit.as_deref()),
-        ("out of fuel".into(), Some("fuel: 1000"))
-    );
+    assert_eq!((failure.to_string(), failure.limit.as_deref()), ("out of fuel".into(), Some("fuel: 1000")));
 }
 
 #[test]
@@ -209,11 +165,7 @@ fn a_row_that_fails_keeps_its_last_good_decision_and_costs_no_other_its_own() {
     assert_eq!(mesh.shown("b"), ("direct".into(), false));
     assert_eq!(mesh.decider.degraded().iter().collect::<Vec<_>>(), [&key("a")]);
     let row = mesh.decider.table().get(&key("a")).unwrap();
-    assert_eq!(
-        (row.degraded.as_deref(), row.revision),
-        (Some("out of fuel"), 3),
-        "why, and since when it is so"
-    );
+    assert_eq!((row.degraded.as_deref(), row.revision), (Some("out of fuel"), 3), "why, and since when it is so");
 }
 
 #[test]
@@ -221,32 +173,19 @@ fn a_new_row_that_fails_takes_the_declared_default() {
     let mut mesh = Followed::new([pod("a", &[])]);
     assert_eq!(mesh.apply([pod("new", &[("fail", "yes")])]), ["new"]);
     assert_eq!(mesh.shown("new"), ("blocked".into(), true));
-    assert_eq!(
-        mesh.apply([Event::Delete(ObjectKey::new(Kind::Pod, "ns", "new"))]),
-        ["new"]
-    );
+    assert_eq!(mesh.apply([Event::Delete(ObjectKey::new(Kind::Pod, "ns", "new"))]), ["new"]);
     assert!(mesh.decider.degraded().is_empty(), "a row that is gone is not degraded");
 }
 
 #[test]
 fn asking_again_brings_degraded_rows_back() {
     let mut mesh = Followed::new([waypoint("All"), pod("a", &[]), pod("b", &[("via", "w")])]);
-    mesh.apply([
-        pod("a", &[("fail", "yes"), ("via", "w")]),
-        pod("b", &[("fail", "yes"), ("via", "w")]),
-    ]);
+    mesh.apply([pod("a", &[("fail", "yes"), ("via", "w")]), pod("b", &[("fail", "yes"), ("via", "w")])]);
     assert_eq!(mesh.decider.retry_degraded().len(), 0, "it still fails");
     assert_eq!(mesh.decider.degraded().len(), 2);
     mesh.resolver.healed.store(true, Ordering::Relaxed);
-    assert_eq!(
-        names(mesh.decider.retry_degraded()),
-        ["a"],
-        "only this one's last good answer was another"
-    );
-    assert_eq!(
-        (mesh.shown("a"), mesh.shown("b")),
-        (("ns/w".into(), false), ("ns/w".into(), false))
-    );
+    assert_eq!(names(mesh.decider.retry_degraded()), ["a"], "only this one's last good answer was another");
+    assert_eq!((mesh.shown("a"), mesh.shown("b")), (("ns/w".into(), false), ("ns/w".into(), false)));
     assert!(mesh.decider.degraded().is_empty());
 }
 
@@ -276,10 +215,7 @@ fn a_waypoint_whose_owner_does_not_admit_the_row_gives_way_to_the_floor() {
     // The resolver never looks at listeners: the refusal is the host's. No selector object matches nothing (R11).
     assert_eq!(mesh.apply([waypoint("Selector")]), ["a"]);
     let decision = &mesh.decider.table().get(&key("a")).unwrap().decision;
-    assert_eq!(
-        (decision.floor, decision.reason.as_deref()),
-        (true, Some(ATTACHMENT_DENIED))
-    );
+    assert_eq!((decision.floor, decision.reason.as_deref()), (true, Some(ATTACHMENT_DENIED)));
     assert_eq!(decision.choice, Choice::Direct);
 }
 
@@ -307,11 +243,7 @@ fn answers_that_nobody_needs_are_forgotten_and_the_others_are_not() {
     mesh.apply([pod("first", &[("n", "other")])]);
     for n in 0..10 * BATCH_ROWS_MAX {
         mesh.apply([pod("busy", &[("n", &n.to_string())])]);
-        assert!(
-            mesh.decider.known.len() <= 2 * 3 + BATCH_ROWS_MAX + 1,
-            "{} are kept",
-            mesh.decider.known.len()
-        );
+        assert!(mesh.decider.known.len() <= 2 * 3 + BATCH_ROWS_MAX + 1, "{} are kept", mesh.decider.known.len());
     }
     let asked = mesh.asked();
     mesh.apply([pod("third", &[])]);
@@ -323,10 +255,7 @@ fn rows_that_ask_the_same_share_one_question_after_changes_too() {
     let mut mesh = Followed::new([pod("a", &[]), pod("b", &[("n", "1")])]);
     mesh.apply([pod("b", &[])]);
     let input = |name: &str| mesh.decider.table().get(&key(name)).unwrap().input.clone();
-    assert!(
-        std::ptr::eq(&*input("a"), &*input("b")),
-        "two values would cost memory for every row"
-    );
+    assert!(std::ptr::eq(&*input("a"), &*input("b")), "two values would cost memory for every row");
 }
 
 #[test]

@@ -7,12 +7,7 @@ use crate::decision::Target;
 use crate::input::{Shared, SubjectKind, Visibility};
 
 fn listener(port: u32, protocol: &str, from: Option<&str>, selector: Option<u32>) -> ListenerInput {
-    ListenerInput {
-        port,
-        protocol: protocol.into(),
-        admits_from: from.map(Into::into),
-        selector,
-    }
+    ListenerInput { port, protocol: protocol.into(), admits_from: from.map(Into::into), selector }
 }
 
 fn gateway(namespace: &str, listeners: Vec<ListenerInput>) -> GatewayInput {
@@ -47,43 +42,13 @@ fn some_listener_has_to_admit_the_namespace() {
         ("apps", vec![], true, "no listener: its own namespace"),
         ("infra", vec![], false, "no listener: no other namespace"),
         ("infra", vec![hbone(Some("All"), None)], true, "all"),
-        (
-            "infra",
-            vec![hbone(None, None)],
-            false,
-            "nothing said: its own namespace",
-        ),
+        ("infra", vec![hbone(None, None)], false, "nothing said: its own namespace"),
         ("apps", vec![hbone(None, None)], true, "nothing said: its own namespace"),
-        (
-            "infra",
-            vec![hbone(Some("Selector"), Some(7))],
-            true,
-            "a selector that matches",
-        ),
-        (
-            "infra",
-            vec![hbone(Some("Selector"), Some(8))],
-            false,
-            "a selector that does not",
-        ),
-        (
-            "infra",
-            vec![hbone(Some("Selector"), None)],
-            false,
-            "no selector matches nothing",
-        ),
-        (
-            "apps",
-            vec![hbone(Some("Selector"), Some(8))],
-            false,
-            "not even its own namespace (R21)",
-        ),
-        (
-            "infra",
-            vec![hbone(Some("None"), None)],
-            false,
-            "an unknown word is Same",
-        ),
+        ("infra", vec![hbone(Some("Selector"), Some(7))], true, "a selector that matches"),
+        ("infra", vec![hbone(Some("Selector"), Some(8))], false, "a selector that does not"),
+        ("infra", vec![hbone(Some("Selector"), None)], false, "no selector matches nothing"),
+        ("apps", vec![hbone(Some("Selector"), Some(8))], false, "not even its own namespace (R21)"),
+        ("infra", vec![hbone(Some("None"), None)], false, "an unknown word is Same"),
         ("apps", vec![hbone(Some("None"), None)], true, "an unknown word is Same"),
         (
             "infra",
@@ -91,12 +56,7 @@ fn some_listener_has_to_admit_the_namespace() {
             true,
             "another could count",
         ),
-        (
-            "apps",
-            vec![listener(80, "HTTP", Some("Selector"), Some(8))],
-            true,
-            "no tunnel listener: Same (R10 d)",
-        ),
+        ("apps", vec![listener(80, "HTTP", Some("Selector"), Some(8))], true, "no tunnel listener: Same (R10 d)"),
     ];
     for (namespace, listeners, expected, why) in rows {
         assert_eq!(admits(&gateway(namespace, listeners), &apps()), expected, "{why}");
@@ -117,10 +77,7 @@ fn through(gateways: &[&GatewayInput]) -> Decision {
 /// What is left of decisions through a waypoint that admits, one that does not, and both.
 #[test]
 fn a_decision_without_consent_gives_way_to_what_was_declared() {
-    let (open, shut) = (
-        gateway("open", vec![hbone(Some("All"), None)]),
-        gateway("shut", vec![hbone(None, None)]),
-    );
+    let (open, shut) = (gateway("open", vec![hbone(Some("All"), None)]), gateway("shut", vec![hbone(None, None)]));
     let decisions = [through(&[&open]), through(&[&shut]), through(&[&open, &shut])];
     let input = Input {
         kind: SubjectKind::Pod,
@@ -137,15 +94,8 @@ fn a_decision_without_consent_gives_way_to_what_was_declared() {
     assert_eq!(apply(&input, admitted.clone(), &Choice::Blocked), admitted);
     for decision in [denied, half] {
         let left = apply(&input, decision, &Choice::Blocked);
-        assert_eq!(
-            (left.choice, left.floor, left.reason.as_deref()),
-            (Choice::Blocked, true, Some(ATTACHMENT_DENIED))
-        );
+        assert_eq!((left.choice, left.floor, left.reason.as_deref()), (Choice::Blocked, true, Some(ATTACHMENT_DENIED)));
     }
     let direct = Decision::without_waypoint(Choice::Direct, None);
-    assert_eq!(
-        apply(&input, direct.clone(), &Choice::Blocked),
-        direct,
-        "nobody's consent is needed"
-    );
+    assert_eq!(apply(&input, direct.clone(), &Choice::Blocked), direct, "nobody's consent is needed");
 }

@@ -15,10 +15,7 @@ pub(super) struct Naming<T> {
 
 impl<T> Default for Naming<T> {
     fn default() -> Self {
-        Self {
-            names: HashMap::new(),
-            named_by: HashMap::new(),
-        }
+        Self { names: HashMap::new(), named_by: HashMap::new() }
     }
 }
 
@@ -70,9 +67,6 @@ mod tests {
         assert_eq!(naming.by(&a).collect::<Vec<_>>(), [&2]);
         naming.set(&1, &[]);
         naming.set(&2, &[]);
-        assert!(
-            naming.names.is_empty() && naming.named_by.is_empty(),
-            "nothing is left behind: {naming:?}"
-        );
+        assert!(naming.names.is_empty() && naming.named_by.is_empty(), "nothing is left behind: {naming:?}");
     }
 }

@@ -57,14 +57,8 @@ mod tests {
     #[test]
     fn equal_contents_share_an_id_until_the_last_release() {
         let mut ids = SelectorIds::default();
-        let a = Selector {
-            labels: [("a", "1")].into_iter().collect(),
-            ..Selector::default()
-        };
-        let b = Selector {
-            labels: [("b", "1")].into_iter().collect(),
-            ..Selector::default()
-        };
+        let a = Selector { labels: [("a", "1")].into_iter().collect(), ..Selector::default() };
+        let b = Selector { labels: [("b", "1")].into_iter().collect(), ..Selector::default() };
         let id = ids.hold(&a);
         assert_eq!(ids.hold(&a), id);
         assert_ne!(ids.hold(&b), id);

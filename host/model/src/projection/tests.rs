@@ -14,11 +14,7 @@ use crate::workload::Pod;
 
 fn description(reach: Reach, fields: Fields) -> Arc<Description> {
     let read = |at, key: &str| Read { at, key: key.into() };
-    let reference = Reference {
-        name_label: "via".into(),
-        namespace_label: Some("via-ns".into()),
-        inherit: true,
-    };
+    let reference = Reference { name_label: "via".into(), namespace_label: Some("via-ns".into()), inherit: true };
     Arc::new(Description {
         name: "test".into(),
         version: "1".into(),
@@ -36,11 +32,7 @@ fn description(reach: Reach, fields: Fields) -> Arc<Description> {
 
 fn labelled(namespace: &str, name: &str, labels: &[(&str, &str)]) -> Meta {
     let labels: Labels = labels.iter().copied().collect();
-    Meta {
-        annotations: labels.clone(),
-        labels,
-        ..Meta::named(namespace, name)
-    }
+    Meta { annotations: labels.clone(), labels, ..Meta::named(namespace, name) }
 }
 
 fn pod(namespace: &str, name: &str, labels: &[(&str, &str)]) -> Object {
@@ -65,9 +57,7 @@ fn service(namespace: &str, name: &str) -> Object {
 }
 
 fn namespace(name: &str, labels: &[(&str, &str)]) -> Object {
-    Object::Namespace(Namespace {
-        meta: labelled("", name, labels),
-    })
+    Object::Namespace(Namespace { meta: labelled("", name, labels) })
 }
 
 /// A Gateway of class `c` with one listener for each of these selectors.
@@ -76,10 +66,7 @@ fn gateway(namespace: &str, name: &str, selectors: &[&[(&str, &str)]]) -> Object
         port: 15008,
         protocol: "HBONE".into(),
         admits_from: Some("Selector".into()),
-        selector: Some(Selector {
-            labels: labels.iter().copied().collect(),
-            requirements: Vec::new(),
-        }),
+        selector: Some(Selector { labels: labels.iter().copied().collect(), requirements: Vec::new() }),
     };
     Object::Gateway(Gateway {
         meta: labelled(namespace, name, &[("seen", "1"), ("unseen", "2")]),
@@ -96,11 +83,7 @@ fn store(objects: impl IntoIterator<Item = Object>) -> Store {
 }
 
 fn input(reach: Reach, fields: Fields, store: &Store, key: &RowKey) -> Shared<Input> {
-    Projection::new(description(reach, fields), store)
-        .get(key)
-        .unwrap()
-        .input
-        .clone()
+    Projection::new(description(reach, fields), store).get(key).unwrap().input.clone()
 }
 
 fn pairs(pairs: &Pairs) -> Vec<(&str, &str)> {
@@ -109,9 +92,7 @@ fn pairs(pairs: &Pairs) -> Vec<(&str, &str)> {
 
 #[test]
 fn only_what_was_declared_is_passed() {
-    let class = GatewayClass {
-        meta: labelled("", "c", &[("seen", "c"), ("unseen", "c")]),
-    };
+    let class = GatewayClass { meta: labelled("", "c", &[("seen", "c"), ("unseen", "c")]) };
     let store = store([
         Object::GatewayClass(class),
         namespace("ns", &[("seen", "n"), ("unseen", "n"), ("via", "w")]),
@@ -124,30 +105,13 @@ fn only_what_was_declared_is_passed() {
     assert_eq!(pairs(&asked.namespace.labels), [("seen", "n")]);
     assert_eq!(pairs(asked.annotations.as_ref().unwrap()), []);
     let view = asked.candidates.first().unwrap();
-    assert_eq!(
-        (pairs(&view.labels), pairs(&view.annotations)),
-        (vec![("seen", "1")], vec![])
-    );
+    assert_eq!((pairs(&view.labels), pairs(&view.annotations)), (vec![("seen", "1")], vec![]));
     let class = view.class.as_ref().unwrap();
-    assert_eq!(
-        (pairs(&class.labels), pairs(&class.annotations)),
-        (vec![], vec![("seen", "c")])
-    );
-    assert_eq!(
-        (&asked.name, &asked.service_account, asked.hosts.len()),
-        (&None, &None, 0)
-    );
-    let all = Fields {
-        name: true,
-        service_account: true,
-        hosts: true,
-        ..Fields::default()
-    };
+    assert_eq!((pairs(&class.labels), pairs(&class.annotations)), (vec![], vec![("seen", "c")]));
+    assert_eq!((&asked.name, &asked.service_account, asked.hosts.len()), (&None, &None, 0));
+    let all = Fields { name: true, service_account: true, hosts: true, ..Fields::default() };
     let asked = input(Reach::Referenced, all, &store, &key);
-    assert_eq!(
-        (asked.name.as_deref(), asked.service_account.as_deref()),
-        (Some("p"), Some("p-account"))
-    );
+    assert_eq!((asked.name.as_deref(), asked.service_account.as_deref()), (Some("p"), Some("p-account")));
 }
 
 #[test]
@@ -163,23 +127,13 @@ fn candidates_follow_the_reach() {
     ]);
     let candidates = |reach, key: &RowKey| {
         let asked = input(reach, Fields::default(), &store, key);
-        asked
-            .candidates
-            .iter()
-            .map(|gateway| gateway.key.to_string())
-            .collect::<Vec<_>>()
+        asked.candidates.iter().map(|gateway| gateway.key.to_string()).collect::<Vec<_>>()
     };
     let pod = RowKey::new(RowKind::Pod, "ns", "p");
     // Both levels are candidates; which of them counts is the component's to say (R17).
     assert_eq!(candidates(Reach::Referenced, &pod), ["ns/own", "other/far"]);
-    assert_eq!(
-        candidates(Reach::OwnNamespace, &pod),
-        ["ns/near", "ns/own", "other/far"]
-    );
-    assert_eq!(
-        candidates(Reach::All, &pod),
-        ["ns/near", "ns/own", "other/far", "other/unnamed"]
-    );
+    assert_eq!(candidates(Reach::OwnNamespace, &pod), ["ns/near", "ns/own", "other/far"]);
+    assert_eq!(candidates(Reach::All, &pod), ["ns/near", "ns/own", "other/far", "other/unnamed"]);
     let service = RowKey::new(RowKind::Service, "unlabelled", "s");
     assert_eq!(candidates(Reach::Referenced, &service), Vec::<String>::new());
 }
@@ -195,12 +149,7 @@ fn a_namespace_is_selected_by_the_rows_own_candidates_only() {
         pod("unknown", "r", &[("via", "other"), ("via-ns", "ns")]),
     ]);
     let asked = |ns: &str, name: &str| {
-        input(
-            Reach::Referenced,
-            Fields::default(),
-            &store,
-            &RowKey::new(RowKind::Pod, ns, name),
-        )
+        input(Reach::Referenced, Fields::default(), &store, &RowKey::new(RowKind::Pod, ns, name))
     };
     let ids = |input: &Input| {
         let listeners = input.candidates.iter().flat_map(|gateway| &gateway.listeners);
@@ -212,11 +161,7 @@ fn a_namespace_is_selected_by_the_rows_own_candidates_only() {
     assert_eq!(other.namespace.selected_by, ids(&other), "the empty selector matches");
     let unknown = asked("unknown", "r");
     assert!(!unknown.namespace.known);
-    assert_eq!(
-        unknown.namespace.selected_by,
-        ids(&unknown),
-        "also where the Namespace is not known (Q5)"
-    );
+    assert_eq!(unknown.namespace.selected_by, ids(&unknown), "also where the Namespace is not known (Q5)");
 }
 
 #[test]
@@ -224,10 +169,7 @@ fn rows_that_are_alike_share_their_input() {
     let pods = (0..50).map(|n| pod("ns", &format!("p{n}"), &[("unseen", &n.to_string())]));
     let projection = Projection::new(description(Reach::All, Fields::default()), &store(pods));
     let inputs: Vec<&Input> = projection.rows().map(|(_, row)| &*row.input).collect();
-    assert!(
-        inputs.iter().all(|input| std::ptr::eq(*input, inputs[0])),
-        "one value, not fifty equal ones"
-    );
+    assert!(inputs.iter().all(|input| std::ptr::eq(*input, inputs[0])), "one value, not fifty equal ones");
 }
 
 #[test]
@@ -242,26 +184,14 @@ fn nothing_is_left_of_what_is_gone() {
     let mut store = store(objects);
     let mut projection = Projection::new(description(Reach::Referenced, Fields::default()), &store);
     assert_eq!(projection.named_by_rows.by(&GatewayKey::new("ns", "v")).count(), 1);
-    assert_eq!(
-        projection.named_by_namespaces.by(&GatewayKey::new("ns", "w")).count(),
-        1
-    );
+    assert_eq!(projection.named_by_namespaces.by(&GatewayKey::new("ns", "w")).count(), 1);
     for key in keys.into_iter().rev() {
         let changes = store.apply(Event::Delete(key));
         projection.apply(&store, &changes);
     }
-    let empty = Projection::new(
-        description(Reach::Referenced, Fields::default()),
-        &Store::new(Facts::default()),
-    );
+    let empty = Projection::new(description(Reach::Referenced, Fields::default()), &Store::new(Facts::default()));
     assert_eq!(projection.rows().len(), 0);
-    assert_eq!(
-        format!("{:?}", projection.named_by_rows),
-        format!("{:?}", empty.named_by_rows)
-    );
-    assert_eq!(
-        format!("{:?}", projection.named_by_namespaces),
-        format!("{:?}", empty.named_by_namespaces)
-    );
+    assert_eq!(format!("{:?}", projection.named_by_rows), format!("{:?}", empty.named_by_rows));
+    assert_eq!(format!("{:?}", projection.named_by_namespaces), format!("{:?}", empty.named_by_namespaces));
     assert!(projection.views.is_empty(), "{:?}", projection.views);
 }

@@ -52,9 +52,7 @@ impl Views {
         store: &Store,
         keys: &BTreeSet<GatewayKey>,
     ) -> Vec<GatewayView> {
-        keys.iter()
-            .filter_map(|key| self.gateway(description, store, key))
-            .collect()
+        keys.iter().filter_map(|key| self.gateway(description, store, key)).collect()
     }
 
     fn gateway(&mut self, description: &Description, store: &Store, key: &GatewayKey) -> Option<GatewayView> {
@@ -106,10 +104,7 @@ impl Views {
             listeners,
             addresses: gateway.addresses.clone(),
         };
-        GatewayView {
-            input: Shared::new(input),
-            selectors,
-        }
+        GatewayView { input: Shared::new(input), selectors }
     }
 
     /// The namespace as rows with these candidates see it.
@@ -125,10 +120,8 @@ impl Views {
         let unlabelled = Labels::default();
         let labels = meta.map_or(&unlabelled, |meta| &meta.labels);
         let selectors = candidates.iter().flat_map(|view| &view.selectors);
-        let mut selected_by: Vec<u32> = selectors
-            .filter(|(_, selector)| selector.matches(labels))
-            .map(|(id, _)| *id)
-            .collect();
+        let mut selected_by: Vec<u32> =
+            selectors.filter(|(_, selector)| selector.matches(labels)).map(|(id, _)| *id).collect();
         selected_by.sort_unstable();
         selected_by.dedup();
         if let Some(view) = self.namespaces.get_mut(name) {

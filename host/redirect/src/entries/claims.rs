@@ -25,11 +25,7 @@ pub(super) struct Claims {
 impl Claims {
     /// The claims of a whole table, with numbers from `base` on.
     pub(super) fn of(table: &Table, base: u32) -> Self {
-        let mut claims = Self {
-            rules: table.rules,
-            base,
-            ..Self::default()
-        };
+        let mut claims = Self { rules: table.rules, base, ..Self::default() };
         claims.by_address.reserve(table.len());
         for (key, row) in table.iter() {
             claims.add(key, row);
@@ -60,9 +56,7 @@ impl Claims {
     /// The row that counts for an address: services before pods, then by name.
     pub(super) fn winner(&self, ip: IpAddr) -> Option<u32> {
         let ids = self.by_address.get(&ip)?;
-        ids.iter()
-            .copied()
-            .min_by_key(|id| self.row(*id).map(|key| (key.kind != RowKind::Service, key)))
+        ids.iter().copied().min_by_key(|id| self.row(*id).map(|key| (key.kind != RowKind::Service, key)))
     }
 
     /// Carries a change out; returns the addresses whose entry may be another now.
@@ -115,9 +109,5 @@ impl Claims {
 /// The addresses a row claims, in their canonical form; none if it is not dialled by address (R97).
 fn addresses(row: &Row) -> impl Iterator<Item = IpAddr> {
     let dialled = row.subject.dialled_by_address;
-    row.subject
-        .addresses
-        .iter()
-        .filter(move |_| dialled)
-        .map(IpAddr::to_canonical)
+    row.subject.addresses.iter().filter(move |_| dialled).map(IpAddr::to_canonical)
 }

@@ -15,23 +15,12 @@ fn ip(text: &str) -> IpAddr {
 
 fn target(weight: u8, dial: &[&str]) -> Target {
     let dial: Vec<IpAddr> = dial.iter().map(|text| ip(text)).collect();
-    let address = dial.first().map(|ip| WaypointAddress::Ip {
-        network: "".into(),
-        ip: *ip,
-    });
-    Target {
-        gateway: GatewayKey::new("ns", "waypoint"),
-        address,
-        dial,
-        weight,
-    }
+    let address = dial.first().map(|ip| WaypointAddress::Ip { network: "".into(), ip: *ip });
+    Target { gateway: GatewayKey::new("ns", "waypoint"), address, dial, weight }
 }
 
 fn decision(choice: Choice, on_unreachable: OnUnreachable) -> Decision {
-    Decision {
-        on_unreachable,
-        ..Decision::without_waypoint(choice, None)
-    }
+    Decision { on_unreachable, ..Decision::without_waypoint(choice, None) }
 }
 
 fn through(targets: &[Target], on_unreachable: OnUnreachable) -> Decision {
@@ -90,11 +79,7 @@ fn every_choice_becomes_its_action() {
         (decision(Choice::Keep, Fail), "10.0.0.1", Action::Pass),
         (decision(Choice::Direct, Fail), "10.0.0.1", Action::Pass),
         (decision(Choice::Blocked, Bypass), "10.0.0.1", Action::Deny(111)),
-        (
-            through(&[target(100, &["10.1.0.1"])], Fail),
-            "10.0.0.1",
-            redirect("10.1.0.1:15008"),
-        ),
+        (through(&[target(100, &["10.1.0.1"])], Fail), "10.0.0.1", redirect("10.1.0.1:15008")),
         (through(&[target(100, &[])], Fail), "10.0.0.1", Action::Deny(113)),
         (through(&[target(100, &[])], Bypass), "10.0.0.1", Action::Pass),
         (through(&[], Fail), "10.0.0.1", Action::Deny(113)),
@@ -104,55 +89,19 @@ fn every_choice_becomes_its_action() {
             "10.0.0.1",
             redirect("10.1.0.2:15008"),
         ),
-        (
-            through(&[target(90, &[]), target(10, &["10.1.0.2"])], Fail),
-            "10.0.0.1",
-            redirect("10.1.0.2:15008"),
-        ),
-        (
-            through(&[target(0, &["10.1.0.1"])], Fail),
-            "10.0.0.1",
-            Action::Deny(113),
-        ),
+        (through(&[target(90, &[]), target(10, &["10.1.0.2"])], Fail), "10.0.0.1", redirect("10.1.0.2:15008")),
+        (through(&[target(0, &["10.1.0.1"])], Fail), "10.0.0.1", Action::Deny(113)),
         // The destination's own family first, the other one rather than none.
-        (
-            through(&[target(100, &["fd00::1", "10.1.0.1"])], Fail),
-            "10.0.0.1",
-            redirect("10.1.0.1:15008"),
-        ),
-        (
-            through(&[target(100, &["10.1.0.1", "fd00::1"])], Fail),
-            "fd00::7",
-            redirect("[fd00::1]:15008"),
-        ),
-        (
-            through(&[target(100, &["10.1.0.1"])], Fail),
-            "fd00::7",
-            redirect("10.1.0.1:15008"),
-        ),
-        (
-            through(&[target(100, &["fd00::1", "10.1.0.1"])], Fail),
-            "::ffff:10.0.0.1",
-            redirect("10.1.0.1:15008"),
-        ),
+        (through(&[target(100, &["fd00::1", "10.1.0.1"])], Fail), "10.0.0.1", redirect("10.1.0.1:15008")),
+        (through(&[target(100, &["10.1.0.1", "fd00::1"])], Fail), "fd00::7", redirect("[fd00::1]:15008")),
+        (through(&[target(100, &["10.1.0.1"])], Fail), "fd00::7", redirect("10.1.0.1:15008")),
+        (through(&[target(100, &["fd00::1", "10.1.0.1"])], Fail), "::ffff:10.0.0.1", redirect("10.1.0.1:15008")),
         // An address that is none is as good as none.
-        (
-            through(&[target(100, &["0.0.0.0"])], Fail),
-            "10.0.0.1",
-            Action::Deny(113),
-        ),
-        (
-            through(&[target(100, &["::", "10.1.0.1"])], Fail),
-            "fd00::7",
-            redirect("10.1.0.1:15008"),
-        ),
+        (through(&[target(100, &["0.0.0.0"])], Fail), "10.0.0.1", Action::Deny(113)),
+        (through(&[target(100, &["::", "10.1.0.1"])], Fail), "fd00::7", redirect("10.1.0.1:15008")),
     ];
     for (decision, destination, expected) in rows {
-        assert_eq!(
-            action(&decision, ip(destination)),
-            expected,
-            "{decision} for {destination}"
-        );
+        assert_eq!(action(&decision, ip(destination)), expected, "{decision} for {destination}");
     }
 }
 
@@ -185,10 +134,7 @@ fn of_several_rows_with_one_address_the_first_service_counts() {
 fn a_workload_not_dialled_by_address_has_no_entry() {
     let mut table = Table::new(1, 1);
     let mut row = row(&["10.0.0.1"], decision(Choice::Direct, OnUnreachable::Fail), 1);
-    row.subject = Arc::new(Subject {
-        dialled_by_address: false,
-        ..(*row.subject).clone()
-    });
+    row.subject = Arc::new(Subject { dialled_by_address: false, ..(*row.subject).clone() });
     table.set(pod("host-network"), Some(row));
     assert_eq!(Claims::of(&table, 0).destinations().count(), 0);
 }
@@ -196,16 +142,10 @@ fn a_workload_not_dialled_by_address_has_no_entry() {
 #[test]
 fn numbers_of_two_tables_in_a_row_are_apart() {
     let mut table = Table::new(1, 1);
-    table.set(
-        pod("a"),
-        Some(row(&["10.0.0.1"], decision(Choice::Direct, OnUnreachable::Fail), 1)),
-    );
+    table.set(pod("a"), Some(row(&["10.0.0.1"], decision(Choice::Direct, OnUnreachable::Fail), 1)));
     let first = Claims::of(&table, u32::MAX);
     let second = Claims::of(&table, first.next_id());
-    let (one, other) = (
-        first.winner(ip("10.0.0.1")).unwrap(),
-        second.winner(ip("10.0.0.1")).unwrap(),
-    );
+    let (one, other) = (first.winner(ip("10.0.0.1")).unwrap(), second.winner(ip("10.0.0.1")).unwrap());
     assert_ne!(one, other);
     assert_eq!((first.row(one), first.row(other)), (Some(&pod("a")), None));
     assert_eq!((second.row(other), second.row(one)), (Some(&pod("a")), None));
@@ -232,10 +172,7 @@ fn claims_kept_up_by_changes_are_those_of_a_fresh_table() {
             let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
             row(
                 &addresses,
-                decision(
-                    if next(2) == 0 { Choice::Direct } else { Choice::Blocked },
-                    OnUnreachable::Fail,
-                ),
+                decision(if next(2) == 0 { Choice::Direct } else { Choice::Blocked }, OnUnreachable::Fail),
                 step,
             )
         });
@@ -248,17 +185,9 @@ fn claims_kept_up_by_changes_are_those_of_a_fresh_table() {
         for n in 0..6 {
             let ip = ip(&format!("10.0.0.{n}"));
             let kept = claims.winner(ip).and_then(|id| claims.row(id));
-            assert_eq!(
-                kept,
-                fresh.winner(ip).and_then(|id| fresh.row(id)),
-                "step {step}, {ip}, touched {touched:?}"
-            );
+            assert_eq!(kept, fresh.winner(ip).and_then(|id| fresh.row(id)), "step {step}, {ip}, touched {touched:?}");
         }
-        assert_eq!(
-            claims.destinations().count(),
-            fresh.destinations().count(),
-            "step {step}"
-        );
+        assert_eq!(claims.destinations().count(), fresh.destinations().count(), "step {step}");
     }
 }
 
@@ -268,20 +197,9 @@ fn rows_that_come_and_go_end_in_a_whole_publish() {
     let mut claims = Claims::of(&table, 0);
     for n in 0..5000 {
         assert_eq!(claims.is_bloated(), n > 4096, "after {n} rows");
-        let (key, new) = (
-            pod(&n.to_string()),
-            row(&["10.0.0.1"], decision(Choice::Direct, OnUnreachable::Fail), n),
-        );
-        claims.apply(&RowChange {
-            key: key.clone(),
-            before: None,
-            after: Some(new.clone()),
-        });
-        claims.apply(&RowChange {
-            key: key.clone(),
-            before: Some(new),
-            after: None,
-        });
+        let (key, new) = (pod(&n.to_string()), row(&["10.0.0.1"], decision(Choice::Direct, OnUnreachable::Fail), n));
+        claims.apply(&RowChange { key: key.clone(), before: None, after: Some(new.clone()) });
+        claims.apply(&RowChange { key: key.clone(), before: Some(new), after: None });
         table.set(key, None);
     }
 }

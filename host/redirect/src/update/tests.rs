@@ -20,11 +20,7 @@ const EHOSTUNREACH: i32 = 113;
 fn socket_in(cgroup: &Path) -> std::os::fd::OwnedFd {
     let enter = |cgroup: &Path| fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string()).unwrap();
     let own = fs::read_to_string("/proc/self/cgroup").unwrap();
-    let own = own
-        .lines()
-        .find_map(|line| line.strip_prefix("0::/"))
-        .unwrap()
-        .to_owned();
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap().to_owned();
     enter(cgroup);
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None);
     enter(&cgroup2_mount().unwrap().join(own));
@@ -38,11 +34,7 @@ fn errno(result: Result<(), rustix::io::Errno>) -> Option<i32> {
 fn spoil(redirect: &mut Redirect, dirty: bool) {
     let slot = slot(redirect.maps.epoch().unwrap());
     let mut meta = redirect.maps.meta(slot).unwrap();
-    meta.flags = if dirty {
-        meta.flags | META_DIRTY
-    } else {
-        meta.flags & !META_DIRTY
-    };
+    meta.flags = if dirty { meta.flags | META_DIRTY } else { meta.flags & !META_DIRTY };
     redirect.maps.set_meta(slot, meta).unwrap();
 }
 
@@ -66,16 +58,8 @@ fn a_torn_entry_is_refused_while_keys_change() {
     fs::remove_dir(&cgroup).unwrap();
     let (whole, torn, counted, again) = result.unwrap();
     assert_eq!(whole, Some(EHOSTUNREACH), "the rule's own error");
-    assert_eq!(
-        (torn, counted),
-        (Some(ECONNREFUSED), 1),
-        "neither the rule's error nor a way past it"
-    );
-    assert_eq!(
-        again,
-        Some(EHOSTUNREACH),
-        "no key changes any more: the seal is not looked at"
-    );
+    assert_eq!((torn, counted), (Some(ECONNREFUSED), 1), "neither the rule's error nor a way past it");
+    assert_eq!(again, Some(EHOSTUNREACH), "no key changes any more: the seal is not looked at");
 }
 
 type Outcome = (Option<i32>, Option<i32>, u64, Option<i32>);
@@ -83,12 +67,8 @@ type Outcome = (Option<i32>, Option<i32>, u64, Option<i32>);
 fn torn(config: &Config, cgroup: &Path) -> io::Result<Outcome> {
     let mut redirect = Redirect::open(config).map_err(io::Error::other)?;
     let to: SocketAddr = "10.96.0.1:80".parse().map_err(io::Error::other)?;
-    let entry = Entry {
-        destination: Destination::any_port(to.ip()),
-        action: Action::Deny(113),
-        rule_id: 1,
-        revision: 1,
-    };
+    let entry =
+        Entry { destination: Destination::any_port(to.ip()), action: Action::Deny(113), rule_id: 1, revision: 1 };
     let prepared = redirect.prepare(1, [entry]).map_err(io::Error::other)?;
     redirect.commit(prepared).map_err(io::Error::other)?;
     let socket = socket_in(cgroup);
@@ -97,13 +77,7 @@ fn torn(config: &Config, cgroup: &Path) -> io::Result<Outcome> {
 
     let (key, mut value) = entry.encode(1).map_err(io::Error::other)?;
     value.revision += 1;
-    redirect
-        .live
-        .as_mut()
-        .unwrap()
-        .rules
-        .insert(key, value, 0)
-        .map_err(io::Error::other)?;
+    redirect.live.as_mut().unwrap().rules.insert(key, value, 0).map_err(io::Error::other)?;
     let torn = errno(connect(&socket, &to));
     let counted = redirect.stats().map_err(io::Error::other)?.get(Reason::Torn);
     spoil(&mut redirect, false);

@@ -22,9 +22,8 @@ pub(super) fn edits(outcome: &Outcome<'_>, selection: &Selection<'_, '_>) -> Vec
         Outcome::Bound { .. } => vec![opted_out()],
         Outcome::Refused { named, gateway, why } => {
             let waypoint = gateway.and_then(|gateway| Some((gateway, selection.waypoint(gateway)?)));
-            let mut edits = waypoint.map_or_else(Vec::new, |(gateway, waypoint)| {
-                remedy(gateway, waypoint, why, selection)
-            });
+            let mut edits =
+                waypoint.map_or_else(Vec::new, |(gateway, waypoint)| remedy(gateway, waypoint, why, selection));
             if named.explicit() && inherits(selection) {
                 edits.push(removed());
             }
@@ -57,11 +56,7 @@ fn remedy(gateway: u32, waypoint: &Waypoint<'_>, why: Refusal, selection: &Selec
         Refusal::OtherTraffic => {
             // Keep what it serves today, if it serves anything.
             let serves_something = waypoint.serves.services || waypoint.serves.workloads;
-            let wanted = if selection.is_service() {
-                keys::SERVICE
-            } else {
-                keys::WORKLOAD
-            };
+            let wanted = if selection.is_service() { keys::SERVICE } else { keys::WORKLOAD };
             serving(gateway, if serves_something { keys::ALL } else { wanted })
         }
     }
@@ -69,12 +64,7 @@ fn remedy(gateway: u32, waypoint: &Waypoint<'_>, why: Refusal, selection: &Selec
 
 fn serving(gateway: u32, value: &str) -> Vec<Edit> {
     let (key, value) = (keys::WAYPOINT_FOR.to_owned(), Some(value.to_owned()));
-    vec![Edit {
-        at: Level::Gateway,
-        gateway: Some(gateway),
-        key,
-        value,
-    }]
+    vec![Edit { at: Level::Gateway, gateway: Some(gateway), key, value }]
 }
 
 /// The namespace would be asked if the object said nothing.
@@ -83,17 +73,9 @@ fn inherits(selection: &Selection<'_, '_>) -> bool {
 }
 
 fn removed() -> Edit {
-    Edit {
-        at: Level::Subject,
-        gateway: None,
-        key: keys::USE_WAYPOINT.to_owned(),
-        value: None,
-    }
+    Edit { at: Level::Subject, gateway: None, key: keys::USE_WAYPOINT.to_owned(), value: None }
 }
 
 fn opted_out() -> Edit {
-    Edit {
-        value: Some(keys::NONE.to_owned()),
-        ..removed()
-    }
+    Edit { value: Some(keys::NONE.to_owned()), ..removed() }
 }

@@ -25,11 +25,7 @@ pub(super) enum Outcome<'a> {
     /// A workload inherited a waypoint that does not serve workloads (R47): nothing was asked for.
     NotMeant { gateway: u32 },
     /// Asked for, and refused.
-    Refused {
-        named: Named<'a>,
-        gateway: Option<u32>,
-        why: Refusal,
-    },
+    Refused { named: Named<'a>, gateway: Option<u32>, why: Refusal },
     /// Bound to this waypoint.
     Bound { gateway: u32 },
 }

@@ -24,10 +24,7 @@ impl<'a> Wish<'a> {
         match lookup_value(labels, keys::USE_WAYPOINT) {
             None => Self::Absent,
             Some(name) if same(name, keys::NONE) => Self::OptOut,
-            Some(name) => Self::Named {
-                name,
-                namespace: lookup_value(labels, keys::USE_WAYPOINT_NAMESPACE),
-            },
+            Some(name) => Self::Named { name, namespace: lookup_value(labels, keys::USE_WAYPOINT_NAMESPACE) },
         }
     }
 }

@@ -23,10 +23,7 @@ impl<'a> NamespaceFacts<'a> {
     /// A namespace whose object is missing says nothing (R22).
     pub(super) fn of(namespace: &'a Namespace) -> Self {
         let labels: &[Pair] = if namespace.known { &namespace.labels } else { &[] };
-        Self {
-            wish: Wish::of(labels),
-            ingress: ingress_label(labels),
-        }
+        Self { wish: Wish::of(labels), ingress: ingress_label(labels) }
     }
 }
 
@@ -45,11 +42,7 @@ struct Target<'a, 'b> {
 
 impl<'a> Target<'a, '_> {
     fn refused(&self, why: Refusal) -> Outcome<'a> {
-        Outcome::Refused {
-            named: self.named,
-            gateway: Some(self.gateway),
-            why,
-        }
+        Outcome::Refused { named: self.named, gateway: Some(self.gateway), why }
     }
 }
 
@@ -166,32 +159,16 @@ impl<'a, 'b> Selection<'a, 'b> {
         let named = self.named(labels, trace)?;
         let Some((gateway, object)) = self.batch.candidate(self.row.subject, named.namespace, named.name) else {
             trace.note(|| steps::no_such_gateway(&named));
-            return Err(Outcome::Refused {
-                named,
-                gateway: None,
-                why: Refusal::NotReady,
-            });
+            return Err(Outcome::Refused { named, gateway: None, why: Refusal::NotReady });
         };
         let Some(waypoint) = self.waypoint(gateway) else {
             trace.note(|| steps::no_address(gateway));
-            return Err(Outcome::Refused {
-                named,
-                gateway: Some(gateway),
-                why: Refusal::NotReady,
-            });
+            return Err(Outcome::Refused { named, gateway: Some(gateway), why: Refusal::NotReady });
         };
-        let target = Target {
-            named,
-            gateway,
-            waypoint,
-        };
+        let target = Target { named, gateway, waypoint };
         let admitted = waypoint.admits(self.row.namespace);
         trace.note(|| steps::admission(gateway, Some(object), waypoint, admitted));
-        if admitted {
-            Ok(target)
-        } else {
-            Err(target.refused(Refusal::NotAdmitted))
-        }
+        if admitted { Ok(target) } else { Err(target.refused(Refusal::NotAdmitted)) }
     }
 
     /// The object's own wish, whatever it leads to; the namespace's only where the object has none (R17, R18).
@@ -232,11 +209,7 @@ impl<'a, 'b> Selection<'a, 'b> {
             return false;
         }
         let own = self.row.subject.labels.as_deref().and_then(ingress_label);
-        let level = if own.is_some() {
-            Level::Subject
-        } else {
-            Level::Namespace
-        };
+        let level = if own.is_some() { Level::Subject } else { Level::Namespace };
         let Some(through) = own.or(self.namespace.ingress) else {
             return false;
         };

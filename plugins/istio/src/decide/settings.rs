@@ -35,34 +35,17 @@ mod tests {
     #[test]
     fn nothing_written_means_istios_way() {
         for text in ["", "{}", r#"{"unbound":"direct"}"#] {
-            assert_eq!(
-                parse(text),
-                Ok(Settings {
-                    unbound: Unbound::Direct
-                }),
-                "{text}"
-            );
+            assert_eq!(parse(text), Ok(Settings { unbound: Unbound::Direct }), "{text}");
         }
-        assert_eq!(
-            parse(r#"{"unbound":"blocked"}"#),
-            Ok(Settings {
-                unbound: Unbound::Blocked
-            })
-        );
+        assert_eq!(parse(r#"{"unbound":"blocked"}"#), Ok(Settings { unbound: Unbound::Blocked }));
     }
 
     #[test]
     fn an_error_names_the_key_or_value_and_what_is_allowed() {
         let rows = [
             (r#"{"unbond":"direct"}"#, "there is no key `unbond`; allowed: `unbound`"),
-            (
-                r#"{"unbound":"deny"}"#,
-                "`unbound` must be one of `direct`, `blocked`, not `deny`",
-            ),
-            (
-                r#"{"unbound":"direct","unbound":"direct"}"#,
-                "`unbound` is written twice",
-            ),
+            (r#"{"unbound":"deny"}"#, "`unbound` must be one of `direct`, `blocked`, not `deny`"),
+            (r#"{"unbound":"direct","unbound":"direct"}"#, "`unbound` is written twice"),
             ("[]", "must be a mapping of keys to values"),
         ];
         for (text, error) in rows {

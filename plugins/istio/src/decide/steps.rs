@@ -15,30 +15,16 @@ pub(super) const REFERENCE: &str = "R15";
 fn step(at: Level, rule: &str, key: &str, value: Option<&str>, text: &str) -> Finding {
     let (rule, key, text) = (rule.to_owned(), key.to_owned(), text.to_owned());
     let value = value.map(str::to_owned);
-    Finding {
-        rule,
-        at,
-        gateway: None,
-        key,
-        value,
-        text,
-        decisive: false,
-    }
+    Finding { rule, at, gateway: None, key, value, text, decisive: false }
 }
 
 /// The same step, taken at a Gateway, its class or a listener of it.
 fn of(gateway: u32, finding: Finding) -> Finding {
-    Finding {
-        gateway: Some(gateway),
-        ..finding
-    }
+    Finding { gateway: Some(gateway), ..finding }
 }
 
 fn decisive(finding: Finding) -> Finding {
-    Finding {
-        decisive: true,
-        ..finding
-    }
+    Finding { decisive: true, ..finding }
 }
 
 pub(super) fn never(rule: &str, text: &str) -> Finding {
@@ -60,10 +46,7 @@ pub(super) fn instance(gateway: u32, name: &str, ready: bool) -> Finding {
         true => "it is an instance of this waypoint, so it has none itself",
         false => "it is an instance of a Gateway that has no address yet, so of no waypoint",
     };
-    let finding = of(
-        gateway,
-        step(Level::Gateway, "R45", keys::GATEWAY_NAME, Some(name), text),
-    );
+    let finding = of(gateway, step(Level::Gateway, "R45", keys::GATEWAY_NAME, Some(name), text));
     if ready { decisive(finding) } else { finding }
 }
 
@@ -82,14 +65,9 @@ pub(super) fn wish(level: Level, wish: Wish<'_>, namespace_known: bool) -> Findi
         Wish::Named { name, namespace: None } => {
             label(REFERENCE, Some(name), "names a waypoint of the subject's namespace")
         }
-        Wish::Named {
-            name,
-            namespace: Some(_),
-        } => label(
-            REFERENCE,
-            Some(name),
-            "names a waypoint of the namespace in the label beside it",
-        ),
+        Wish::Named { name, namespace: Some(_) } => {
+            label(REFERENCE, Some(name), "names a waypoint of the namespace in the label beside it")
+        }
     }
 }
 
@@ -116,11 +94,7 @@ pub(super) fn admission(gateway: u32, object: Option<&Gateway>, waypoint: &Waypo
     };
     let level = listener.map_or(Level::Gateway, |_| Level::Listener);
     let finding = |rule| of(gateway, step(level, rule, keys::ADMITS_FROM, value, text));
-    if admitted {
-        finding("R11")
-    } else {
-        decisive(finding("R20"))
-    }
+    if admitted { finding("R11") } else { decisive(finding("R20")) }
 }
 
 pub(super) fn serves(rule: &str, gateway: u32, serves: Serves<'_>, text: &str) -> Finding {

@@ -63,17 +63,11 @@ impl<'a> Serves<'a> {
     fn of(gateway: &'a Gateway) -> Self {
         let own = gateway.label(keys::WAYPOINT_FOR).map(|value| (Level::Gateway, value));
         let class = gateway.gateway_class.as_ref();
-        let class = class
-            .and_then(|class| class.label(keys::WAYPOINT_FOR))
-            .map(|value| (Level::GatewayClass, value));
+        let class = class.and_then(|class| class.label(keys::WAYPOINT_FOR)).map(|value| (Level::GatewayClass, value));
         let written = own.or(class);
         let value = written.map_or(keys::SERVICE, |(_, value)| value);
         let all = same(value, keys::ALL);
-        Self {
-            services: all || same(value, keys::SERVICE),
-            workloads: all || same(value, keys::WORKLOAD),
-            written,
-        }
+        Self { services: all || same(value, keys::SERVICE), workloads: all || same(value, keys::WORKLOAD), written }
     }
 }
 
@@ -105,10 +99,7 @@ impl Admission {
                 _ => Policy::Same,
             }
         });
-        Self {
-            listener: listener.map(|(position, _)| position),
-            policy,
-        }
+        Self { listener: listener.map(|(position, _)| position), policy }
     }
 }
 
@@ -116,10 +107,7 @@ impl Admission {
 fn counting_listener(listeners: &[Listener], binding: Option<Tunnel>) -> Option<(usize, &Listener)> {
     let first = |fits: &dyn Fn(&Listener) -> bool| listeners.iter().enumerate().find(|(_, listener)| fits(listener));
     let bound = match binding {
-        Some(Tunnel {
-            port: 0,
-            app_protocol: TunnelProtocol::Proxy,
-        }) => first(&|it| it.app_protocol == PROXY_LISTENER),
+        Some(Tunnel { port: 0, app_protocol: TunnelProtocol::Proxy }) => first(&|it| it.app_protocol == PROXY_LISTENER),
         None | Some(Tunnel { port: 0, .. }) => None,
         Some(Tunnel { port, .. }) => first(&|it| it.port == port),
     };

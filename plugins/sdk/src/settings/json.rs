@@ -31,11 +31,7 @@ pub(super) fn object(text: &str) -> Result<Vec<(String, Scalar)>, String> {
             return Err(malformed());
         }
     }
-    if reader.rest.trim_start().is_empty() {
-        Ok(pairs)
-    } else {
-        Err(malformed())
-    }
+    if reader.rest.trim_start().is_empty() { Ok(pairs) } else { Err(malformed()) }
 }
 
 fn malformed() -> String {
@@ -64,9 +60,7 @@ impl Reader<'_> {
             return Ok(Scalar::Text(text));
         }
         if self.rest.starts_with(['{', '[']) {
-            return Err(format!(
-                "settings: `{key}` must be a single value, not a mapping or list"
-            ));
+            return Err(format!("settings: `{key}` must be a single value, not a mapping or list"));
         }
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
         let end = self.rest.find(|c| !is_part(c)).unwrap_or(self.rest.len());
@@ -126,10 +120,7 @@ impl Reader<'_> {
             self.char()?;
             units.push(self.unit()?);
         }
-        char::decode_utf16(units)
-            .next()
-            .and_then(Result::ok)
-            .ok_or_else(malformed)
+        char::decode_utf16(units).next().and_then(Result::ok).ok_or_else(malformed)
     }
 
     fn unit(&mut self) -> Result<u16, String> {

@@ -9,10 +9,7 @@ fn nothing_written_is_fine_and_any_key_is_refused_where_nothing_can_be_set() {
         assert_eq!(none(text), Ok(()), "{text:?}");
     }
     let refused = none(r#"{"canary": 1}"#);
-    assert_eq!(
-        refused,
-        Err("settings: there is no key `canary`; nothing can be set".to_owned())
-    );
+    assert_eq!(refused, Err("settings: there is no key `canary`; nothing can be set".to_owned()));
 }
 
 #[test]
@@ -22,10 +19,7 @@ fn values_are_found_by_key_and_null_is_not_written() {
     assert_eq!(settings.text("name"), Ok(Some("a \"b\" \\ é😀/")));
     assert_eq!(settings.text("x"), Ok(None));
     assert_eq!(settings.text("absent"), Ok(None));
-    assert_eq!(
-        settings.text("mode"),
-        Err("settings: `mode` must be text, not true".to_owned())
-    );
+    assert_eq!(settings.text("mode"), Err("settings: `mode` must be text, not true".to_owned()));
     assert_eq!(settings.choice("mode", &[("true", 1), ("false", 0)]), Ok(Some(1)));
     assert_eq!(settings.choice("x", &[("a", 1)]), Ok(None));
     assert_eq!(settings.finish(), Ok(()));
@@ -35,15 +29,9 @@ fn values_are_found_by_key_and_null_is_not_written() {
 fn an_error_names_the_key_and_what_is_allowed() {
     let settings = Settings::parse(r#"{"mode":"fast","speed":3}"#).unwrap();
     let wrong = settings.choice("mode", &[("direct", ()), ("blocked", ())]);
-    assert_eq!(
-        wrong,
-        Err("settings: `mode` must be one of `direct`, `blocked`, not `fast`".to_owned())
-    );
+    assert_eq!(wrong, Err("settings: `mode` must be one of `direct`, `blocked`, not `fast`".to_owned()));
     assert_eq!(settings.text("name"), Ok(None));
-    assert_eq!(
-        settings.finish(),
-        Err("settings: there is no key `speed`; allowed: `mode`, `name`".to_owned())
-    );
+    assert_eq!(settings.finish(), Err("settings: there is no key `speed`; allowed: `mode`, `name`".to_owned()));
 }
 
 #[test]
@@ -68,23 +56,11 @@ fn what_is_no_flat_object_is_refused_with_a_line() {
         (r#"{"a":"\udc00"}"#, json),
         (r#"{"a":"b"#, json),
         (r#"{"a":1,"a":2}"#, "settings: `a` is written twice"),
-        (
-            r#"{"a":{}}"#,
-            "settings: `a` must be a single value, not a mapping or list",
-        ),
-        (
-            r#"{"a":[1]}"#,
-            "settings: `a` must be a single value, not a mapping or list",
-        ),
-        (
-            r#"{"a":1.5}"#,
-            "settings: `a` must be text, a whole number, true or false",
-        ),
+        (r#"{"a":{}}"#, "settings: `a` must be a single value, not a mapping or list"),
+        (r#"{"a":[1]}"#, "settings: `a` must be a single value, not a mapping or list"),
+        (r#"{"a":1.5}"#, "settings: `a` must be text, a whole number, true or false"),
         (r#"{"a":}"#, "settings: `a` must be text, a whole number, true or false"),
-        (
-            r#"{"a":yes}"#,
-            "settings: `a` must be text, a whole number, true or false",
-        ),
+        (r#"{"a":yes}"#, "settings: `a` must be text, a whole number, true or false"),
     ];
     for (text, error) in rows {
         assert_eq!(object(text), Err(error.to_owned()), "{text}");
@@ -94,10 +70,7 @@ fn what_is_no_flat_object_is_refused_with_a_line() {
 #[test]
 fn no_prefix_of_a_good_text_is_read_as_settings() {
     let text = r#"{"unbound":"bl\u0041cked","n":-12,"t":true}"#;
-    assert_eq!(
-        object(text).unwrap().pop(),
-        Some(("t".to_owned(), Scalar::Other("true".to_owned())))
-    );
+    assert_eq!(object(text).unwrap().pop(), Some(("t".to_owned(), Scalar::Other("true".to_owned()))));
     for end in 0..text.len() {
         assert!(object(&text[..end]).is_err(), "{}", &text[..end]);
     }

@@ -7,10 +7,7 @@ use crate::{HBONE_PORT, StatusAddress, SubjectKind, Visibility};
 pub(super) type Keys = BTreeMap<String, String>;
 
 fn keys(pairs: &[(&str, &str)]) -> Keys {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 #[derive(Debug, Clone)]
@@ -23,19 +20,11 @@ pub(super) struct NamespaceDraft {
 
 impl NamespaceDraft {
     pub(super) fn new(name: &str, labels: &[(&str, &str)]) -> Self {
-        Self {
-            name: name.to_owned(),
-            known: true,
-            labels: keys(labels),
-            annotations: Keys::new(),
-        }
+        Self { name: name.to_owned(), known: true, labels: keys(labels), annotations: Keys::new() }
     }
 
     pub(super) fn missing(name: &str) -> Self {
-        Self {
-            known: false,
-            ..Self::new(name, &[])
-        }
+        Self { known: false, ..Self::new(name, &[]) }
     }
 }
 
@@ -126,31 +115,20 @@ impl GatewayDraft {
 
     #[must_use]
     pub fn class(mut self, name: &str, labels: &[(&str, &str)]) -> Self {
-        self.class = Some(ClassDraft {
-            name: name.to_owned(),
-            labels: keys(labels),
-            annotations: Keys::new(),
-        });
+        self.class = Some(ClassDraft { name: name.to_owned(), labels: keys(labels), annotations: Keys::new() });
         self
     }
 
     /// An annotation of the class, which must have been said before.
     #[must_use]
     pub fn class_annotation(mut self, key: &str, value: &str) -> Self {
-        self.class
-            .get_or_insert_default()
-            .annotations
-            .insert(key.to_owned(), value.to_owned());
+        self.class.get_or_insert_default().annotations.insert(key.to_owned(), value.to_owned());
         self
     }
 
     #[must_use]
     pub fn listener(mut self, port: u32, app_protocol: &str, admits: Admits) -> Self {
-        self.listeners.push(ListenerDraft {
-            port,
-            app_protocol: app_protocol.to_owned(),
-            admits,
-        });
+        self.listeners.push(ListenerDraft { port, app_protocol: app_protocol.to_owned(), admits });
         self
     }
 
@@ -174,10 +152,7 @@ impl GatewayDraft {
     /// One more entry of `status.addresses`.
     #[must_use]
     pub fn address(mut self, kind: Option<&str>, value: &str) -> Self {
-        self.addresses.push(StatusAddress {
-            kind: kind.map(str::to_owned),
-            value: value.to_owned(),
-        });
+        self.addresses.push(StatusAddress { kind: kind.map(str::to_owned), value: value.to_owned() });
         self
     }
 
@@ -253,17 +228,13 @@ pub fn slice_endpoint(namespace: &str) -> SubjectDraft {
 impl SubjectDraft {
     #[must_use]
     pub fn label(mut self, key: &str, value: &str) -> Self {
-        self.labels
-            .get_or_insert_default()
-            .insert(key.to_owned(), value.to_owned());
+        self.labels.get_or_insert_default().insert(key.to_owned(), value.to_owned());
         self
     }
 
     #[must_use]
     pub fn annotation(mut self, key: &str, value: &str) -> Self {
-        self.annotations
-            .get_or_insert_default()
-            .insert(key.to_owned(), value.to_owned());
+        self.annotations.get_or_insert_default().insert(key.to_owned(), value.to_owned());
         self
     }
 

@@ -25,9 +25,7 @@ pub(super) fn everything() -> Description {
         Source::NodeLabel,
     ];
     let description = Description::new("everything", "0");
-    let mut description = sources
-        .into_iter()
-        .fold(description, |all, source| all.reading(source, &["*"]));
+    let mut description = sources.into_iter().fold(description, |all, source| all.reading(source, &["*"]));
     description.fields = Fields::all();
     description.reach = Reach::All;
     description
@@ -43,11 +41,7 @@ pub(super) fn project(mesh: &Mesh, description: &Description) -> Batch {
         }
     }
     namespaces.sort_by(|a, b| a.name.cmp(&b.name));
-    let cut = Cut {
-        description,
-        namespaces: &namespaces,
-        gateways: &gateways,
-    };
+    let cut = Cut { description, namespaces: &namespaces, gateways: &gateways };
     Batch {
         settings: mesh.settings.clone(),
         node: cut.node(&mesh.node),
@@ -66,24 +60,15 @@ struct Cut<'a> {
 
 impl Cut<'_> {
     fn reads(&self, at: Source, key: &str) -> bool {
-        self.description
-            .reads
-            .iter()
-            .filter(|read| read.at == at)
-            .any(|read| match read.key.strip_suffix('*') {
-                Some(prefix) => key.starts_with(prefix),
-                None => key == read.key,
-            })
+        self.description.reads.iter().filter(|read| read.at == at).any(|read| match read.key.strip_suffix('*') {
+            Some(prefix) => key.starts_with(prefix),
+            None => key == read.key,
+        })
     }
 
     fn pairs(&self, at: Source, keys: &Keys) -> Vec<Pair> {
         let declared = keys.iter().filter(|(key, _)| self.reads(at, key));
-        declared
-            .map(|(key, value)| Pair {
-                key: key.clone(),
-                value: value.clone(),
-            })
-            .collect()
+        declared.map(|(key, value)| Pair { key: key.clone(), value: value.clone() }).collect()
     }
 
     fn has(&self, field: Fields) -> bool {
@@ -91,27 +76,11 @@ impl Cut<'_> {
     }
 
     fn node(&self, node: &Node) -> Node {
-        let none = Locality {
-            region: String::new(),
-            zone: String::new(),
-            subzone: String::new(),
-        };
-        let labels: Keys = node
-            .labels
-            .iter()
-            .map(|pair| (pair.key.clone(), pair.value.clone()))
-            .collect();
+        let none = Locality { region: String::new(), zone: String::new(), subzone: String::new() };
+        let labels: Keys = node.labels.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect();
         Node {
-            name: if self.has(Fields::NODE_NAME) {
-                node.name.clone()
-            } else {
-                String::new()
-            },
-            locality: if self.has(Fields::NODE_LOCALITY) {
-                node.locality.clone()
-            } else {
-                none
-            },
+            name: if self.has(Fields::NODE_NAME) { node.name.clone() } else { String::new() },
+            locality: if self.has(Fields::NODE_LOCALITY) { node.locality.clone() } else { none },
             labels: self.pairs(Source::NodeLabel, &labels),
         }
     }
@@ -139,10 +108,7 @@ impl Cut<'_> {
 
     fn gateways(&self) -> Vec<Gateway> {
         let mut ids = FIRST_SELECTOR..;
-        self.gateways
-            .iter()
-            .map(|gateway| self.gateway(gateway, &mut ids))
-            .collect()
+        self.gateways.iter().map(|gateway| self.gateway(gateway, &mut ids)).collect()
     }
 
     fn gateway(&self, gateway: &GatewayDraft, ids: &mut impl Iterator<Item = u32>) -> Gateway {
@@ -157,12 +123,7 @@ impl Cut<'_> {
                 Admits::From(from) => (Some(from.clone()), None),
                 Admits::Selected(_) => (Some("Selector".to_owned()), ids.next()),
             };
-            Listener {
-                port: listener.port,
-                app_protocol: listener.app_protocol.clone(),
-                admits_from,
-                selector,
-            }
+            Listener { port: listener.port, app_protocol: listener.app_protocol.clone(), admits_from, selector }
         });
         Gateway {
             namespace: gateway.namespace.clone(),
@@ -177,32 +138,18 @@ impl Cut<'_> {
     }
 
     fn subject(&self, subject: &SubjectDraft) -> Subject {
-        let namespace = self
-            .namespaces
-            .iter()
-            .zip(0..)
-            .find(|(namespace, _)| namespace.name == subject.namespace);
+        let namespace = self.namespaces.iter().zip(0..).find(|(namespace, _)| namespace.name == subject.namespace);
         let labels = subject.labels.as_ref();
         Subject {
             kind: subject.kind,
             namespace: namespace.map_or(u32::MAX, |(_, index)| index),
             candidates: self.candidates(subject),
             labels: labels.map(|labels| self.pairs(Source::SubjectLabel, labels)),
-            annotations: subject
-                .annotations
-                .as_ref()
-                .map(|keys| self.pairs(Source::SubjectAnnotation, keys)),
+            annotations: subject.annotations.as_ref().map(|keys| self.pairs(Source::SubjectAnnotation, keys)),
             visibility: subject.visibility,
-            service_account: subject
-                .service_account
-                .clone()
-                .filter(|_| self.has(Fields::SERVICE_ACCOUNT)),
+            service_account: subject.service_account.clone().filter(|_| self.has(Fields::SERVICE_ACCOUNT)),
             name: subject.name.clone().filter(|_| self.has(Fields::NAME)),
-            hosts: if self.has(Fields::HOSTS) {
-                subject.hosts.clone()
-            } else {
-                Vec::new()
-            },
+            hosts: if self.has(Fields::HOSTS) { subject.hosts.clone() } else { Vec::new() },
             upstream: None,
         }
     }
@@ -213,28 +160,16 @@ impl Cut<'_> {
             Reach::OwnNamespace => gateway.namespace == subject.namespace || self.refers(subject, gateway),
             Reach::Referenced => self.refers(subject, gateway),
         };
-        self.gateways
-            .iter()
-            .zip(0..)
-            .filter(|(gateway, _)| meant(gateway))
-            .map(|(_, index)| index)
-            .collect()
+        self.gateways.iter().zip(0..).filter(|(gateway, _)| meant(gateway)).map(|(_, index)| index).collect()
     }
 
     fn refers(&self, subject: &SubjectDraft, gateway: &GatewayDraft) -> bool {
-        let namespace = self
-            .namespaces
-            .iter()
-            .find(|namespace| namespace.name == subject.namespace);
+        let namespace = self.namespaces.iter().find(|namespace| namespace.name == subject.namespace);
         self.description.references.iter().any(|reference| {
             let own = subject.labels.as_ref();
-            let inherited = namespace
-                .map(|namespace| &namespace.labels)
-                .filter(|_| reference.inherit);
+            let inherited = namespace.map(|namespace| &namespace.labels).filter(|_| reference.inherit);
             let levels = [own, inherited].into_iter().flatten();
-            levels
-                .into_iter()
-                .any(|labels| names(reference, labels, &subject.namespace, gateway))
+            levels.into_iter().any(|labels| names(reference, labels, &subject.namespace, gateway))
         })
     }
 }

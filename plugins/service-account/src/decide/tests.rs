@@ -33,11 +33,7 @@ fn check(what: &str, mesh: &Mesh, expected: &str) {
         assert_eq!(shown(&batch, &decision), expected, "{what}");
         let explained = explain(&batch).unwrap();
         assert_eq!(explained.decision, decision, "{what}");
-        assert_eq!(
-            explained.findings.iter().filter(|finding| finding.decisive).count(),
-            1,
-            "{what}"
-        );
+        assert_eq!(explained.findings.iter().filter(|finding| finding.decisive).count(), 1, "{what}");
     }
 }
 
@@ -55,25 +51,16 @@ fn reader() -> SubjectDraft {
 }
 
 fn town(gateways: &[GatewayDraft]) -> Mesh {
-    gateways
-        .iter()
-        .cloned()
-        .fold(mesh().namespace("ns", &[]).namespace("other", &[]), Mesh::gateway)
+    gateways.iter().cloned().fold(mesh().namespace("ns", &[]).namespace("other", &[]), Mesh::gateway)
 }
 
 #[test]
 fn only_what_the_rules_need_is_declared_and_nothing_can_be_set() {
     let description = describe("").unwrap();
-    assert_eq!(
-        (description.fields, description.reach),
-        (Fields::SERVICE_ACCOUNT, Reach::OwnNamespace)
-    );
+    assert_eq!((description.fields, description.reach), (Fields::SERVICE_ACCOUNT, Reach::OwnNamespace));
     assert!(description.references.is_empty());
     assert_eq!(describe("{}"), Ok(description));
-    assert_eq!(
-        describe("{\"port\":1}").unwrap_err(),
-        "settings: there is no key `port`; nothing can be set"
-    );
+    assert_eq!(describe("{\"port\":1}").unwrap_err(), "settings: there is no key `port`; nothing can be set");
     let mut batch = town(&[]).subject(reader()).batch();
     batch.settings = "{\"port\":1}".to_owned();
     assert!(resolve(&batch).unwrap_err().text.contains("`port`"));
@@ -84,27 +71,11 @@ fn the_accounts_waypoint_beats_the_namespaces_and_ties_go_by_name() {
     let rows: [(&str, Vec<GatewayDraft>, &str); 9] = [
         ("none there", vec![], "direct -"),
         ("of the namespace", vec![wide("ns", "all")], "ns/all 10.0.0.1 ok"),
-        (
-            "an empty annotation",
-            vec![for_account("ns", "all", "")],
-            "ns/all 10.0.0.1 ok",
-        ),
-        (
-            "of the account",
-            vec![for_account("ns", "r", "reader")],
-            "ns/r 10.0.0.1 ok",
-        ),
-        (
-            "both",
-            vec![wide("ns", "a"), for_account("ns", "z", "reader")],
-            "ns/z 10.0.0.1 ok",
-        ),
+        ("an empty annotation", vec![for_account("ns", "all", "")], "ns/all 10.0.0.1 ok"),
+        ("of the account", vec![for_account("ns", "r", "reader")], "ns/r 10.0.0.1 ok"),
+        ("both", vec![wide("ns", "a"), for_account("ns", "z", "reader")], "ns/z 10.0.0.1 ok"),
         ("of another account", vec![for_account("ns", "w", "writer")], "direct -"),
-        (
-            "another's, and all",
-            vec![for_account("ns", "a", "writer"), wide("ns", "z")],
-            "ns/z 10.0.0.1 ok",
-        ),
+        ("another's, and all", vec![for_account("ns", "a", "writer"), wide("ns", "z")], "ns/z 10.0.0.1 ok"),
         ("two of all", vec![wide("ns", "b"), wide("ns", "a")], "ns/a 10.0.0.1 ok"),
         (
             "two of the account",
@@ -123,11 +94,7 @@ fn the_accounts_waypoint_beats_the_namespaces_and_ties_go_by_name() {
 fn a_waypoint_serves_its_own_namespace_only() {
     let foreign = [wide("other", "all"), for_account("other", "r", "reader")];
     check("foreign", &town(&foreign).subject(reader()), "direct -");
-    check(
-        "at home",
-        &town(&foreign).subject(pod("other").service_account("reader")),
-        "other/r 10.0.0.1 ok",
-    );
+    check("at home", &town(&foreign).subject(pod("other").service_account("reader")), "other/r 10.0.0.1 ok");
 }
 
 #[test]
@@ -144,35 +111,19 @@ fn a_waypoint_is_a_gateway_of_its_class_with_an_ip() {
     for (what, draft) in rows {
         let draft = draft.annotation(FOR_SERVICE_ACCOUNT, "reader");
         check(what, &town(std::slice::from_ref(&draft)).subject(reader()), "direct -");
-        check(
-            what,
-            &town(&[draft, wide("ns", "z")]).subject(reader()),
-            "ns/z 10.0.0.1 ok",
-        );
+        check(what, &town(&[draft, wide("ns", "z")]).subject(reader()), "ns/z 10.0.0.1 ok");
     }
     let mixed = bare().hostname("a.ns.svc").ip("x").ip("fd00::1").ip("10.0.0.9");
-    check(
-        "the first IP that is one",
-        &town(&[mixed]).subject(reader()),
-        "ns/a fd00::1 ok",
-    );
+    check("the first IP that is one", &town(&[mixed]).subject(reader()), "ns/a fd00::1 ok");
 }
 
 #[test]
 fn only_pods_and_workload_entries_have_one() {
     let town = town(&[wide("ns", "all")]);
-    for subject in [
-        service("ns"),
-        service_entry("ns"),
-        entry_endpoint("ns"),
-        implied_endpoint("ns"),
-        slice_endpoint("ns"),
-    ] {
-        check(
-            "no workload",
-            &town.clone().subject(subject.service_account("reader")),
-            "direct -",
-        );
+    for subject in
+        [service("ns"), service_entry("ns"), entry_endpoint("ns"), implied_endpoint("ns"), slice_endpoint("ns")]
+    {
+        check("no workload", &town.clone().subject(subject.service_account("reader")), "direct -");
     }
 }
 
@@ -181,16 +132,8 @@ fn a_waypoints_own_pod_has_none_and_labels_of_later_versions_mean_nothing() {
     let town = town(&[wide("ns", "all")]);
     let labelled = |key, value| town.clone().subject(reader().label(key, value));
     check("generated", &labelled(MANAGED, "istio.io-mesh-controller"), "direct -");
-    check(
-        "an ingress gateway's pod",
-        &labelled(MANAGED, "istio.io-gateway-controller"),
-        "ns/all 10.0.0.1 ok",
-    );
-    check(
-        "opt-out came later",
-        &labelled("istio.io/use-waypoint", "none"),
-        "ns/all 10.0.0.1 ok",
-    );
+    check("an ingress gateway's pod", &labelled(MANAGED, "istio.io-gateway-controller"), "ns/all 10.0.0.1 ok");
+    check("opt-out came later", &labelled("istio.io/use-waypoint", "none"), "ns/all 10.0.0.1 ok");
 }
 
 #[test]
@@ -206,10 +149,7 @@ fn a_workload_without_one_learns_which_annotation_would_give_it_one() {
     let explained = explain(&batch).unwrap();
     assert_eq!(explained.edits.len(), 2);
     for edit in explained.edits {
-        assert_eq!(
-            (edit.at, edit.gateway, edit.key.as_str()),
-            (Level::Gateway, Some(0), FOR_SERVICE_ACCOUNT)
-        );
+        assert_eq!((edit.at, edit.gateway, edit.key.as_str()), (Level::Gateway, Some(0), FOR_SERVICE_ACCOUNT));
         let mut after = batch.clone();
         after.gateways[0].annotations[0].value = edit.value.unwrap_or_default();
         assert_ne!(resolve(&after).unwrap()[0], explained.decision);

@@ -26,9 +26,7 @@ impl<'a> Waypoint<'a> {
         let (_, address) = each.find(|(address, _)| {
             address.kind.as_deref() == Some("IPAddress") && address.value.parse::<IpAddr>().is_ok()
         })?;
-        let account = gateway
-            .annotation(FOR_SERVICE_ACCOUNT)
-            .filter(|account| !account.is_empty());
+        let account = gateway.annotation(FOR_SERVICE_ACCOUNT).filter(|account| !account.is_empty());
         Some(Self { account, address })
     }
 }

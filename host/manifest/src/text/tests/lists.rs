@@ -8,27 +8,12 @@ fn a_list_is_unfolded_wherever_its_type_is_written() {
     for (text, line) in [
         (format!("apiVersion: v1\nkind: List\n{items}"), 4),
         (format!("{items}apiVersion: v1\nkind: List\n"), 2),
-        (
-            format!("apiVersion: v1\n{items}kind: List\nmetadata: {{resourceVersion: ''}}\n"),
-            3,
-        ),
+        (format!("apiVersion: v1\n{items}kind: List\nmetadata: {{resourceVersion: ''}}\n"), 3),
     ] {
-        check(
-            &text,
-            &[
-                &format!("Namespace a @{line}:3 in 1.1"),
-                &format!("Service default/b @{}:3 in 1.2", line + 3),
-            ],
-        );
+        check(&text, &[&format!("Namespace a @{line}:3 in 1.1"), &format!("Service default/b @{}:3 in 1.2", line + 3)]);
     }
-    check(
-        &format!("apiVersion: v1\n{items}kind: ServiceList\n"),
-        &["unread ServiceList  false"],
-    );
-    check(
-        &format!("apiVersion: apps/v1\nkind: List\n{items}"),
-        &["unread List apps false"],
-    );
+    check(&format!("apiVersion: v1\n{items}kind: ServiceList\n"), &["unread ServiceList  false"]);
+    check(&format!("apiVersion: apps/v1\nkind: List\n{items}"), &["unread List apps false"]);
     check(items, &["mesh.yaml:1:1: document 1: apiVersion is missing"]);
     for empty in ["", "items:\n", "items: []\n"] {
         check(&format!("apiVersion: v1\nkind: List\n{empty}"), &[]);
@@ -67,29 +52,12 @@ fn an_item_that_is_not_yaml_ends_its_list_and_says_so() {
     let text = format!("apiVersion: v1\nkind: List\nitems:\n{item}- {{name: [}}\n{item}---\n{SERVICE}");
     check(
         &text,
-        &[
-            "Pod default/a @4:4 in 1.1",
-            "mesh.yaml:5:10: document 1: not valid YAML: …",
-            "Service shop/cart @8:1 in 2",
-        ],
+        &["Pod default/a @4:4 in 1.1", "mesh.yaml:5:10: document 1: not valid YAML: …", "Service shop/cart @8:1 in 2"],
     );
-    let [_, Found::Problem(problem), _] = &*found_in(&text, Format::Yaml, &Limits::default()) else {
-        panic!()
-    };
-    assert!(
-        problem
-            .to_string()
-            .ends_with("(the List was read up to item 1, the rest is lost)"),
-        "{problem}"
-    );
+    let [_, Found::Problem(problem), _] = &*found_in(&text, Format::Yaml, &Limits::default()) else { panic!() };
+    assert!(problem.to_string().ends_with("(the List was read up to item 1, the rest is lost)"), "{problem}");
     let twice = format!("apiVersion: v1\nkind: List\nitems:\n{item}- {{kind: Pod, kind: Pod}}\n{item}");
-    check(
-        &twice,
-        &[
-            "Pod default/a @4:4 in 1.1",
-            "mesh.yaml:5:15: document 1: not valid YAML: …",
-        ],
-    );
+    check(&twice, &["Pod default/a @4:4 in 1.1", "mesh.yaml:5:15: document 1: not valid YAML: …"]);
 }
 
 /// A tree-first parser would deliver nothing of a List that ends in an error, and hold all of it.
@@ -101,43 +69,21 @@ fn items_of_a_long_list_are_handed_on_one_at_a_time() {
     let json_item = |i| format!(r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "p{i}"}}}}"#);
     let json_items = (0..ITEMS).map(json_item).collect::<Vec<_>>().join(",\n");
     for (format, text) in [
-        (
-            Format::Yaml,
-            format!("apiVersion: v1\nkind: List\nitems:\n{yaml_items}broken"),
-        ),
-        (
-            Format::Yaml,
-            format!("apiVersion: v1\nitems:\n{yaml_items}kind: List\n"),
-        ),
-        (
-            Format::Json,
-            format!(r#"{{"items": [{json_items}], "kind": "List", "apiVersion": "v1"}}"#),
-        ),
+        (Format::Yaml, format!("apiVersion: v1\nkind: List\nitems:\n{yaml_items}broken")),
+        (Format::Yaml, format!("apiVersion: v1\nitems:\n{yaml_items}kind: List\n")),
+        (Format::Json, format!(r#"{{"items": [{json_items}], "kind": "List", "apiVersion": "v1"}}"#)),
     ] {
         alive::MOST.set(0);
         let mut objects = 0;
         let mut problems = 0;
-        read_text(
-            &"long".into(),
-            &text,
-            format,
-            &Limits::default(),
-            &mut |found| match found {
-                Found::Object { object, position } => {
-                    assert_eq!(
-                        (&*object.meta().name, position.item),
-                        (&*format!("p{objects}"), Some(objects + 1))
-                    );
-                    objects += 1;
-                }
-                _ => problems += 1,
-            },
-        );
-        assert_eq!(
-            (objects, problems),
-            (ITEMS, usize::from(text.ends_with("broken"))),
-            "{format:?}"
-        );
+        read_text(&"long".into(), &text, format, &Limits::default(), &mut |found| match found {
+            Found::Object { object, position } => {
+                assert_eq!((&*object.meta().name, position.item), (&*format!("p{objects}"), Some(objects + 1)));
+                objects += 1;
+            }
+            _ => problems += 1,
+        });
+        assert_eq!((objects, problems), (ITEMS, usize::from(text.ends_with("broken"))), "{format:?}");
         assert_eq!(alive::MOST.get(), 1, "{format:?}");
     }
 }
@@ -166,10 +112,7 @@ fn json_values_stand_one_behind_the_other() {
         ],
     );
     check_json("", &[]);
-    check_json(
-        "null",
-        &["mesh.yaml:1:1: document 1: is null, not an object with apiVersion and kind"],
-    );
+    check_json("null", &["mesh.yaml:1:1: document 1: is null, not an object with apiVersion and kind"]);
     check_json(
         "{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": 3}",
         &[

@@ -14,17 +14,10 @@ use super::shown;
 type Labels = Vec<(&'static str, &'static str)>;
 
 fn wishes() -> Vec<Labels> {
-    let mut all = vec![
-        vec![],
-        vec![(keys::USE_WAYPOINT, "none")],
-        vec![(keys::USE_WAYPOINT, "")],
-    ];
+    let mut all = vec![vec![], vec![(keys::USE_WAYPOINT, "none")], vec![(keys::USE_WAYPOINT, "")]];
     for name in ["wp", "b", "absent"] {
         all.push(vec![(keys::USE_WAYPOINT, name)]);
-        all.push(vec![
-            (keys::USE_WAYPOINT, name),
-            (keys::USE_WAYPOINT_NAMESPACE, "other"),
-        ]);
+        all.push(vec![(keys::USE_WAYPOINT, name), (keys::USE_WAYPOINT_NAMESPACE, "other")]);
     }
     all
 }
@@ -32,10 +25,7 @@ fn wishes() -> Vec<Labels> {
 /// Shapes of the waypoint `wp`; `b` stays as it is.
 fn shapes(namespace: &str) -> Vec<GatewayDraft> {
     let wp = || waypoint(namespace, "wp");
-    let admitting = |admits| {
-        wp().only_listener(15008, "HBONE", admits)
-            .label(keys::WAYPOINT_FOR, "all")
-    };
+    let admitting = |admits| wp().only_listener(15008, "HBONE", admits).label(keys::WAYPOINT_FOR, "all");
     vec![
         wp(),
         wp().without_addresses(),
@@ -46,23 +36,12 @@ fn shapes(namespace: &str) -> Vec<GatewayDraft> {
         admitting(Admits::selected(&["ns"])),
         admitting(Admits::selected(&["other"])),
         admitting(Admits::from("Selector")),
-        gateway(namespace, "wp")
-            .ip("x")
-            .ip("10.0.0.1")
-            .annotation(keys::INBOUND_BINDING, "PROXY/1"),
+        gateway(namespace, "wp").ip("x").ip("10.0.0.1").annotation(keys::INBOUND_BINDING, "PROXY/1"),
     ]
 }
 
 fn subjects() -> Vec<SubjectDraft> {
-    let kinds = [
-        service,
-        service_entry,
-        pod,
-        workload_entry,
-        entry_endpoint,
-        implied_endpoint,
-        slice_endpoint,
-    ];
+    let kinds = [service, service_entry, pod, workload_entry, entry_endpoint, implied_endpoint, slice_endpoint];
     let mut all: Vec<_> = kinds.iter().map(|kind| kind("ns")).collect();
     all.push(service_entry("ns").visible_in_own_namespace());
     all.push(service("ns").label(keys::MANAGED, keys::MESH_CONTROLLER));
@@ -76,20 +55,15 @@ fn subjects() -> Vec<SubjectDraft> {
 fn each_mesh(mut see: impl FnMut(Mesh)) {
     let namespaces = wishes().into_iter().map(Some).chain([None]);
     for said in namespaces {
-        for (place, shape) in ["ns", "other"]
-            .into_iter()
-            .flat_map(|place| shapes(place).into_iter().map(move |it| (place, it)))
+        for (place, shape) in
+            ["ns", "other"].into_iter().flat_map(|place| shapes(place).into_iter().map(move |it| (place, it)))
         {
             for settings in ["", r#"{"unbound":"blocked"}"#] {
                 for own in wishes() {
                     let b = waypoint(place, "b")
                         .only_listener(15008, "HBONE", Admits::from("All"))
                         .label(keys::WAYPOINT_FOR, "all");
-                    let town = mesh()
-                        .settings(settings)
-                        .gateway(shape.clone())
-                        .gateway(b)
-                        .namespace("other", &[]);
+                    let town = mesh().settings(settings).gateway(shape.clone()).gateway(b).namespace("other", &[]);
                     let town = said.iter().fold(town, |town, labels| town.namespace("ns", labels));
                     let label =
                         |subject: SubjectDraft| own.iter().fold(subject, |it, (key, value)| it.label(key, value));
@@ -103,26 +77,17 @@ fn each_mesh(mut see: impl FnMut(Mesh)) {
 }
 
 fn find<'a>(pairs: &'a [Pair], key: &str) -> Option<&'a str> {
-    pairs
-        .iter()
-        .find(|pair| pair.key == key)
-        .map(|pair| pair.value.as_str())
+    pairs.iter().find(|pair| pair.key == key).map(|pair| pair.value.as_str())
 }
 
 /// Q: which traffic, as the specification's pseudocode has it.
 fn kind_of(gateway: &Gateway) -> &str {
-    let class = gateway
-        .gateway_class
-        .as_ref()
-        .and_then(|class| find(&class.labels, keys::WAYPOINT_FOR));
+    let class = gateway.gateway_class.as_ref().and_then(|class| find(&class.labels, keys::WAYPOINT_FOR));
     find(&gateway.labels, keys::WAYPOINT_FOR).or(class).unwrap_or("service")
 }
 
 fn admitted(gateway: &Gateway, namespace: &Namespace) -> bool {
-    let listener = gateway
-        .listeners
-        .iter()
-        .find(|it| it.port == 15008 && it.app_protocol == "HBONE");
+    let listener = gateway.listeners.iter().find(|it| it.port == 15008 && it.app_protocol == "HBONE");
     match listener.and_then(|listener| listener.admits_from.as_deref()) {
         Some("All") => true,
         Some("Selector") => {
@@ -138,10 +103,7 @@ fn oracle(batch: &Batch, at: usize, blocked: bool) -> String {
     let subject = &batch.subjects[at];
     let namespace = &batch.namespaces[subject.namespace as usize];
     let in_set = |ns: &str, name: &str| {
-        batch
-            .gateways
-            .iter()
-            .find(|it| it.namespace == ns && it.name == name && !it.addresses.is_empty())
+        batch.gateways.iter().find(|it| it.namespace == ns && it.name == name && !it.addresses.is_empty())
     };
     if matches!(subject.kind, SubjectKind::ImpliedEndpoint | SubjectKind::SliceEndpoint) {
         return "direct".to_owned();
@@ -166,10 +128,7 @@ fn oracle(batch: &Batch, at: usize, blocked: bool) -> String {
         None | Some("none") => return "direct".to_owned(),
         Some(name) => name,
     };
-    let Some(found) = in_set(
-        find(from, keys::USE_WAYPOINT_NAMESPACE).unwrap_or(&namespace.name),
-        name,
-    ) else {
+    let Some(found) = in_set(find(from, keys::USE_WAYPOINT_NAMESPACE).unwrap_or(&namespace.name), name) else {
         return refused("WaypointIsNotReady");
     };
     if !admitted(found, namespace) {
@@ -177,20 +136,12 @@ fn oracle(batch: &Batch, at: usize, blocked: bool) -> String {
     }
     let wanted = if is_service { "service" } else { "workload" };
     if ![wanted, "all"].contains(&kind_of(found)) {
-        return if is_service || explicit {
-            refused("UnsupportedTrafficType")
-        } else {
-            "direct".to_owned()
-        };
+        return if is_service || explicit { refused("UnsupportedTrafficType") } else { "direct".to_owned() };
     }
     if subject.visibility == Visibility::OwnNamespace && found.namespace != namespace.name {
         return refused("CrossNamespaceWaypointForbidden");
     }
-    let address = found
-        .addresses
-        .iter()
-        .position(|it| it.kind.as_deref() == Some("Hostname"))
-        .unwrap_or(1);
+    let address = found.addresses.iter().position(|it| it.kind.as_deref() == Some("Hostname")).unwrap_or(1);
     let address = if found.addresses.len() == 1 { 0 } else { address };
     let ingress = is_service && find(labels, keys::INGRESS_USE_WAYPOINT) == Some("true");
     let ingress = if ingress { " ingress" } else { "" };
@@ -199,10 +150,7 @@ fn oracle(batch: &Batch, at: usize, blocked: bool) -> String {
 
 /// The batch with only one of its subjects.
 fn alone(batch: &Batch, at: usize) -> Batch {
-    Batch {
-        subjects: vec![batch.subjects[at].clone()],
-        ..batch.clone()
-    }
+    Batch { subjects: vec![batch.subjects[at].clone()], ..batch.clone() }
 }
 
 #[test]
@@ -229,17 +177,10 @@ fn every_decision_is_what_the_rules_say_and_its_explanation_says_the_same() {
             assert_eq!(decisive, 1, "{:#?}", explained.findings);
         }
     });
-    for reason in [
-        "WaypointAccepted",
-        "WaypointIsNotReady",
-        "AttachmentDenied",
-        "UnsupportedTrafficType",
-        "CrossNamespace",
-    ] {
-        assert!(
-            seen.keys().any(|line| line.contains(reason)),
-            "the universe has no {reason}: {seen:?}"
-        );
+    for reason in
+        ["WaypointAccepted", "WaypointIsNotReady", "AttachmentDenied", "UnsupportedTrafficType", "CrossNamespace"]
+    {
+        assert!(seen.keys().any(|line| line.contains(reason)), "the universe has no {reason}: {seen:?}");
     }
     assert!(seen.keys().any(|line| line.contains("tunnel")) && seen.keys().any(|line| line.contains("ingress")));
 }
@@ -248,10 +189,7 @@ fn every_decision_is_what_the_rules_say_and_its_explanation_says_the_same() {
 fn apply(batch: &mut Batch, edit: &Edit) {
     let set = |pairs: &mut Vec<Pair>| {
         pairs.retain(|pair| pair.key != edit.key);
-        pairs.extend(edit.value.iter().map(|value| Pair {
-            key: edit.key.clone(),
-            value: value.clone(),
-        }));
+        pairs.extend(edit.value.iter().map(|value| Pair { key: edit.key.clone(), value: value.clone() }));
         pairs.sort_by(|a, b| a.key.cmp(&b.key));
     };
     let gateway = edit.gateway.map(|index| index as usize);
@@ -273,10 +211,7 @@ fn every_edit_changes_the_decision_and_those_for_the_owner_take_the_reason_away(
     let mut made = 0;
     each_mesh(|mesh| {
         // All Gateways are candidates here, so that a changed reference finds what it then names.
-        let batch = Batch {
-            subjects: mesh.batch().subjects,
-            ..mesh.batch_for(&description)
-        };
+        let batch = Batch { subjects: mesh.batch().subjects, ..mesh.batch_for(&description) };
         for at in 0..batch.subjects.len() {
             let before = alone(&batch, at);
             let explained = explain(&before).unwrap();
@@ -286,10 +221,7 @@ fn every_edit_changes_the_decision_and_those_for_the_owner_take_the_reason_away(
                 let decision = resolve(&after).unwrap().remove(0);
                 made += 1;
                 let inherits_the_same = edit.at == Level::Subject && edit.value.is_none();
-                assert!(
-                    decision != explained.decision || inherits_the_same,
-                    "{edit:?} changes nothing: {before:#?}"
-                );
+                assert!(decision != explained.decision || inherits_the_same, "{edit:?} changes nothing: {before:#?}");
                 if matches!(edit.at, Level::Gateway | Level::Listener) {
                     assert_ne!(decision.reason, explained.decision.reason, "{edit:?} {before:#?}");
                 }

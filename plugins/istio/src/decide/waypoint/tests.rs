@@ -17,22 +17,10 @@ fn tunnel(app_protocol: TunnelProtocol, port: u32) -> Option<Tunnel> {
 #[test]
 fn r1_any_gateway_with_an_address_is_a_waypoint_and_r2_none_without() {
     let rows = [
-        (
-            "an ingress gateway",
-            gateway("ns", "gw").class("istio", &[]).ip("10.0.0.1"),
-            true,
-        ),
+        ("an ingress gateway", gateway("ns", "gw").class("istio", &[]).ip("10.0.0.1"), true),
         ("no class, no listener", gateway("ns", "gw").hostname("gw.ns"), true),
-        (
-            "an address that cannot be used",
-            gateway("ns", "gw").ip("not an ip"),
-            true,
-        ),
-        (
-            "an address without a type",
-            gateway("ns", "gw").address(None, "10.0.0.1"),
-            true,
-        ),
+        ("an address that cannot be used", gateway("ns", "gw").ip("not an ip"), true),
+        ("an address without a type", gateway("ns", "gw").address(None, "10.0.0.1"), true),
         ("no address yet", waypoint("ns", "gw").without_addresses(), false),
     ];
     for (what, draft, expected) in rows {
@@ -53,24 +41,11 @@ fn r4_what_it_serves_is_the_gateways_word_then_its_classs_then_service() {
         (own(""), (false, false, Some((Level::Gateway, "")))),
         (own("Service"), (false, false, Some((Level::Gateway, "Service")))),
         (class("all"), (true, true, Some((Level::GatewayClass, "all")))),
-        (
-            class("all").label(keys::WAYPOINT_FOR, "workload"),
-            (false, true, Some((Level::Gateway, "workload"))),
-        ),
-        (
-            class("all").label(keys::WAYPOINT_FOR, "typo"),
-            (false, false, Some((Level::Gateway, "typo"))),
-        ),
+        (class("all").label(keys::WAYPOINT_FOR, "workload"), (false, true, Some((Level::Gateway, "workload")))),
+        (class("all").label(keys::WAYPOINT_FOR, "typo"), (false, false, Some((Level::Gateway, "typo")))),
     ];
     for (draft, (services, workloads, written)) in rows {
-        assert_eq!(
-            Serves::of(&only(draft)),
-            Serves {
-                services,
-                workloads,
-                written
-            }
-        );
+        assert_eq!(Serves::of(&only(draft)), Serves { services, workloads, written });
     }
 }
 
@@ -84,20 +59,12 @@ fn r5_r6_r7_the_first_hostname_else_the_first_ip_that_is_one_else_none() {
         (gw().ip("10.0.0.300").ip("fd00::1"), Some(1)),
         (gw().ip("::ffff:10.0.0.1"), Some(0)),
         (gw().address(None, "10.0.0.1"), None),
-        (
-            gw().address(Some("hostname"), "a").address(Some("NamedAddress"), "b"),
-            None,
-        ),
+        (gw().address(Some("hostname"), "a").address(Some("NamedAddress"), "b"), None),
         (gw().address(None, "a").address(Some("Hostname"), "b"), Some(1)),
     ];
     for (draft, expected) in rows {
         let gateway = only(draft);
-        assert_eq!(
-            Waypoint::of(&gateway).unwrap().address,
-            expected,
-            "{:?}",
-            gateway.addresses
-        );
+        assert_eq!(Waypoint::of(&gateway).unwrap().address, expected, "{:?}", gateway.addresses);
     }
 }
 
@@ -132,19 +99,11 @@ fn r9_a_binding_is_a_protocol_and_perhaps_a_port() {
 
 #[test]
 fn r9_the_gateways_annotation_hides_its_classs_even_where_it_is_not_valid() {
-    let class = || {
-        gateway("ns", "gw")
-            .ip("::1")
-            .class("c", &[])
-            .class_annotation(keys::INBOUND_BINDING, "PROXY/1")
-    };
+    let class = || gateway("ns", "gw").ip("::1").class("c", &[]).class_annotation(keys::INBOUND_BINDING, "PROXY/1");
     let rows = [
         (gateway("ns", "gw").ip("::1"), None),
         (class(), tunnel(TunnelProtocol::Proxy, 1)),
-        (
-            class().annotation(keys::INBOUND_BINDING, "NONE/2"),
-            tunnel(TunnelProtocol::None, 2),
-        ),
+        (class().annotation(keys::INBOUND_BINDING, "NONE/2"), tunnel(TunnelProtocol::None, 2)),
         (class().annotation(keys::INBOUND_BINDING, "junk"), None),
         (class().annotation(keys::INBOUND_BINDING, ""), None),
     ];
@@ -157,13 +116,8 @@ fn r9_the_gateways_annotation_hides_its_classs_even_where_it_is_not_valid() {
 fn r10_the_listener_that_counts_is_the_bound_one_else_the_hbone_one() {
     let listeners = |draft: GatewayDraft| {
         let draft =
-            draft
-                .ip("::1")
-                .listener(1, "HTTP", Admits::Unsaid)
-                .listener(15088, "istio.io/PROXY", Admits::Unsaid);
-        draft
-            .listener(15008, "TCP", Admits::Unsaid)
-            .listener(15008, "HBONE", Admits::Unsaid)
+            draft.ip("::1").listener(1, "HTTP", Admits::Unsaid).listener(15088, "istio.io/PROXY", Admits::Unsaid);
+        draft.listener(15008, "TCP", Admits::Unsaid).listener(15008, "HBONE", Admits::Unsaid)
     };
     let rows = [
         (None, Some(3)),
@@ -177,45 +131,21 @@ fn r10_the_listener_that_counts_is_the_bound_one_else_the_hbone_one() {
     ];
     for (binding, expected) in rows {
         let draft = listeners(gateway("ns", "gw"));
-        let draft = binding
-            .into_iter()
-            .fold(draft, |draft, text| draft.annotation(keys::INBOUND_BINDING, text));
-        assert_eq!(
-            Waypoint::of(&only(draft)).unwrap().admission.listener,
-            expected,
-            "{binding:?}"
-        );
+        let draft = binding.into_iter().fold(draft, |draft, text| draft.annotation(keys::INBOUND_BINDING, text));
+        assert_eq!(Waypoint::of(&only(draft)).unwrap().admission.listener, expected, "{binding:?}");
     }
     let elsewhere = gateway("ns", "gw").listener(15009, "HBONE", Admits::from("All"));
-    let expected = Admission {
-        listener: None,
-        policy: Policy::Same,
-    };
-    assert_eq!(
-        Admission::of(&only(elsewhere), None),
-        expected,
-        "HBONE, but not on 15008"
-    );
+    let expected = Admission { listener: None, policy: Policy::Same };
+    assert_eq!(Admission::of(&only(elsewhere), None), expected, "HBONE, but not on 15008");
     let bound = gateway("ns", "gw").listener(15008, "HBONE", Admits::from("All"));
-    let expected = Admission {
-        listener: Some(0),
-        policy: Policy::All,
-    };
-    assert_eq!(
-        Admission::of(&only(bound), tunnel(TunnelProtocol::Proxy, 0)),
-        expected,
-        "no PROXY listener"
-    );
+    let expected = Admission { listener: Some(0), policy: Policy::All };
+    assert_eq!(Admission::of(&only(bound), tunnel(TunnelProtocol::Proxy, 0)), expected, "no PROXY listener");
 }
 
 /// One waypoint in `here` with this policy, and the namespaces `here` and `there`.
 fn admitting(admits: Admits) -> Batch {
     let draft = waypoint("here", "wp").only_listener(15008, "HBONE", admits);
-    mesh()
-        .namespace("here", &[])
-        .namespace("there", &[])
-        .gateway(draft)
-        .batch()
+    mesh().namespace("here", &[]).namespace("there", &[]).gateway(draft).batch()
 }
 
 #[test]
@@ -235,11 +165,7 @@ fn r11_r21_whom_it_admits() {
     for (admits, (here, there)) in rows {
         let batch = admitting(admits.clone());
         let waypoint = Waypoint::of(&batch.gateways[0]).unwrap();
-        let admitted: Vec<_> = batch
-            .namespaces
-            .iter()
-            .map(|namespace| waypoint.admits(namespace))
-            .collect();
+        let admitted: Vec<_> = batch.namespaces.iter().map(|namespace| waypoint.admits(namespace)).collect();
         assert_eq!(admitted, [here, there], "{admits:?}");
     }
 }
