@@ -19,7 +19,7 @@ use wayswitch_sdk::{Batch, Decision, Description, Explanation, Failure, Reach, R
 use outcome::Outcome;
 use selection::{NamespaceFacts, Selection};
 use settings::Settings;
-use trace::{Findings, Silent};
+use trace::Trace;
 use waypoint::Waypoint;
 
 /// What is read: the labels and annotations of the selection, and nothing that makes inputs distinct without need.
@@ -64,10 +64,11 @@ pub fn describe(settings: &str) -> Result<Description, String> {
 pub fn resolve(batch: &Batch) -> Result<Vec<Decision>, Failure> {
     let facts = Facts::of(batch)?;
     let mut decisions = Vec::with_capacity(batch.subjects.len());
+    let mut nobody = Trace::silent();
     for row in batch.rows() {
         let selection = facts.selection(row?)?;
-        let outcome = selection.run(&mut Silent);
-        decisions.push(outcome.decision(&selection, &mut Silent));
+        let outcome = selection.run(&mut nobody);
+        decisions.push(outcome.decision(&selection, &mut nobody));
     }
     Ok(decisions)
 }
@@ -79,14 +80,14 @@ pub fn resolve(batch: &Batch) -> Result<Vec<Decision>, Failure> {
 pub fn explain(batch: &Batch) -> Result<Explanation, Failure> {
     let facts = Facts::of(batch)?;
     let selection = facts.selection(batch.only_row()?)?;
-    let mut findings = Findings::default();
+    let mut findings = Trace::written();
     let outcome = selection.run(&mut findings);
     let decision = outcome.decision(&selection, &mut findings);
     if matches!(outcome, Outcome::Bound { .. }) {
         // Every check passed, so what settled it is that somebody asked.
         findings.settled_by(steps::REFERENCE);
     }
-    Ok(Explanation { decision, findings: findings.list, edits: edits::edits(&outcome, &selection) })
+    Ok(Explanation { decision, findings: findings.into_list(), edits: edits::edits(&outcome, &selection) })
 }
 
 /// What is the same for many rows, worked out once for a batch.

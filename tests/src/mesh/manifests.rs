@@ -24,15 +24,15 @@ pub fn manifest(object: &Object) -> Value {
 }
 
 fn document(version: &str, kind: &str, meta: &Meta, rest: Value) -> Value {
-    let mut all = json!({ "apiVersion": version, "kind": kind, "metadata": {
-        "name": meta.name, "labels": labels(&meta.labels), "annotations": labels(&meta.annotations) } });
-    if !meta.namespace.is_empty() {
-        all["metadata"]["namespace"] = json!(meta.namespace);
-    }
-    if let (Some(all), Value::Object(rest)) = (all.as_object_mut(), rest) {
+    let mut all = Map::new();
+    let namespace = (!meta.namespace.is_empty()).then(|| meta.namespace.clone());
+    let metadata = json!({ "name": meta.name, "namespace": namespace, "labels": labels(&meta.labels),
+        "annotations": labels(&meta.annotations) });
+    all.extend([("apiVersion".into(), json!(version)), ("kind".into(), json!(kind)), ("metadata".into(), metadata)]);
+    if let Value::Object(rest) = rest {
         all.extend(rest);
     }
-    all
+    Value::Object(all)
 }
 
 fn gateway(gateway: &Gateway) -> Value {
@@ -48,11 +48,9 @@ fn listener(listener: &Listener) -> Value {
         let expressions: Vec<Value> = s.requirements.iter().map(requirement).collect();
         json!({ "matchLabels": labels(&s.labels), "matchExpressions": expressions })
     });
-    let mut all = json!({ "name": "l", "port": listener.port, "protocol": listener.protocol });
-    if let Some(from) = &listener.admits_from {
-        all["allowedRoutes"] = json!({ "namespaces": { "from": from, "selector": selector } });
-    }
-    all
+    let allowed =
+        listener.admits_from.as_ref().map(|from| json!({ "namespaces": { "from": from, "selector": selector } }));
+    json!({ "name": "l", "port": listener.port, "protocol": listener.protocol, "allowedRoutes": allowed })
 }
 
 fn labels(labels: &Labels) -> Map<String, Value> {

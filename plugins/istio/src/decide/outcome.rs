@@ -58,7 +58,7 @@ impl Refusal {
 }
 
 impl Outcome<'_> {
-    pub(super) fn decision(&self, selection: &Selection<'_, '_>, trace: &mut impl Trace) -> Decision {
+    pub(super) fn decision(&self, selection: &Selection<'_, '_>, trace: &mut Trace) -> Decision {
         match *self {
             Self::Unknown => Decision::keep(),
             Self::NeverHasOne | Self::Managed | Self::NotAsked | Self::OptedOut { .. } | Self::NotMeant { .. } => {

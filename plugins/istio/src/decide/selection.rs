@@ -56,7 +56,7 @@ pub(super) struct Selection<'a, 'b> {
 }
 
 impl<'a, 'b> Selection<'a, 'b> {
-    pub(super) fn run(&self, trace: &mut impl Trace) -> Outcome<'a> {
+    pub(super) fn run(&self, trace: &mut Trace) -> Outcome<'a> {
         match self.row.subject.kind {
             SubjectKind::Service | SubjectKind::ServiceEntry => self.service(trace),
             SubjectKind::Pod | SubjectKind::WorkloadEntry | SubjectKind::EntryEndpoint => self.workload(trace),
@@ -80,7 +80,7 @@ impl<'a, 'b> Selection<'a, 'b> {
     }
 
     /// R27: generated Services, the reference, what the waypoint serves, who sees the entry.
-    fn service(&self, trace: &mut impl Trace) -> Outcome<'a> {
+    fn service(&self, trace: &mut Trace) -> Outcome<'a> {
         let Some(labels) = self.labels(trace) else {
             return Outcome::Unknown;
         };
@@ -110,7 +110,7 @@ impl<'a, 'b> Selection<'a, 'b> {
     }
 
     /// R45-R47: an instance of a waypoint, the reference, what the waypoint serves.
-    fn workload(&self, trace: &mut impl Trace) -> Outcome<'a> {
+    fn workload(&self, trace: &mut Trace) -> Outcome<'a> {
         let Some(labels) = self.labels(trace) else {
             return Outcome::Unknown;
         };
@@ -136,7 +136,7 @@ impl<'a, 'b> Selection<'a, 'b> {
     }
 
     /// The subject's labels; none where its source carries none, which is not the same as having none.
-    fn labels(&self, trace: &mut impl Trace) -> Option<&'a [Pair]> {
+    fn labels(&self, trace: &mut Trace) -> Option<&'a [Pair]> {
         let labels = self.row.subject.labels.as_deref();
         if labels.is_none() {
             trace.note(steps::labels_unknown);
@@ -146,7 +146,7 @@ impl<'a, 'b> Selection<'a, 'b> {
 
     /// The waypoint, in the subject's own namespace, that it is an instance of (R45). While that Gateway has no address
     /// the rule does not apply, and what the subject names or inherits counts.
-    fn instance_of(&self, labels: &'a [Pair], trace: &mut impl Trace) -> Option<u32> {
+    fn instance_of(&self, labels: &'a [Pair], trace: &mut Trace) -> Option<u32> {
         let name = lookup_value(labels, keys::GATEWAY_NAME)?;
         let (gateway, _) = self.batch.candidate(self.row.subject, &self.row.namespace.name, name)?;
         let ready = self.waypoint(gateway).is_some();
@@ -155,7 +155,7 @@ impl<'a, 'b> Selection<'a, 'b> {
     }
 
     /// The waypoint that is asked for, if it is ready and admits the subject's namespace (R15-R22).
-    fn target(&self, labels: &'a [Pair], trace: &mut impl Trace) -> Result<Target<'a, 'b>, Outcome<'a>> {
+    fn target(&self, labels: &'a [Pair], trace: &mut Trace) -> Result<Target<'a, 'b>, Outcome<'a>> {
         let named = self.named(labels, trace)?;
         let Some((gateway, object)) = self.batch.candidate(self.row.subject, named.namespace, named.name) else {
             trace.note(|| steps::no_such_gateway(&named));
@@ -172,7 +172,7 @@ impl<'a, 'b> Selection<'a, 'b> {
     }
 
     /// The object's own wish, whatever it leads to; the namespace's only where the object has none (R17, R18).
-    fn named(&self, labels: &'a [Pair], trace: &mut impl Trace) -> Result<Named<'a>, Outcome<'a>> {
+    fn named(&self, labels: &'a [Pair], trace: &mut Trace) -> Result<Named<'a>, Outcome<'a>> {
         let known = self.row.namespace.known;
         let (mut level, mut wish) = (Level::Subject, Wish::of(labels));
         trace.note(|| steps::wish(level, wish, known));
@@ -191,20 +191,20 @@ impl<'a, 'b> Selection<'a, 'b> {
     }
 
     /// What becomes of a subject that was refused.
-    pub(super) fn unbound(&self, trace: &mut impl Trace) -> Unbound {
+    pub(super) fn unbound(&self, trace: &mut Trace) -> Unbound {
         trace.note(|| steps::unbound(self.settings.unbound));
         self.settings.unbound
     }
 
     /// The address of a waypoint that was chosen; none is possible (R7).
-    pub(super) fn address(&self, gateway: u32, trace: &mut impl Trace) -> Option<u32> {
+    pub(super) fn address(&self, gateway: u32, trace: &mut Trace) -> Option<u32> {
         let address = self.waypoint(gateway)?.address;
         trace.note(|| steps::address(gateway, self.batch.gateway(gateway), address));
         address
     }
 
     /// Whether gateways go through the waypoint too; only asked of services that have one (R70).
-    pub(super) fn ingress(&self, trace: &mut impl Trace) -> bool {
+    pub(super) fn ingress(&self, trace: &mut Trace) -> bool {
         if !self.is_service() {
             return false;
         }

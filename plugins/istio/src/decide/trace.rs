@@ -1,37 +1,49 @@
 //! Where the steps of a selection go: nowhere when it is resolved, into a list when it is explained. One code path for
 //! both, so that an explanation cannot tell another story than the decision.
+//!
+//! A value and not a type parameter: the host compiles every copy of the selection at each swap, and a second copy costs
+//! it more than the rows pay for asking whether somebody reads.
 
 use wayswitch_sdk::Finding;
 
-pub(super) trait Trace {
+#[derive(Debug)]
+pub(super) struct Trace {
+    /// None: nobody reads.
+    list: Option<Vec<Finding>>,
+}
+
+impl Trace {
+    pub(super) fn silent() -> Self {
+        Self { list: None }
+    }
+
+    pub(super) fn written() -> Self {
+        Self { list: Some(Vec::new()) }
+    }
+
     /// Takes one step down; `finding` is only called where somebody reads it.
-    fn note(&mut self, finding: impl FnOnce() -> Finding);
-}
-
-/// Nobody reads: everything about notes compiles to nothing.
-pub(super) struct Silent;
-
-impl Trace for Silent {
     #[inline]
-    fn note(&mut self, _: impl FnOnce() -> Finding) {}
-}
+    pub(super) fn note(&mut self, finding: impl FnOnce() -> Finding) {
+        if let Some(list) = &mut self.list {
+            push(list, finding());
+        }
+    }
 
-#[derive(Debug, Default)]
-pub(super) struct Findings {
-    pub(super) list: Vec<Finding>,
-}
-
-impl Findings {
     /// Says afterwards that the step by this rule was the one that settled it.
     pub(super) fn settled_by(&mut self, rule: &str) {
-        for finding in self.list.iter_mut().filter(|finding| finding.rule == rule) {
+        for finding in self.list.iter_mut().flatten().filter(|finding| finding.rule == rule) {
             finding.decisive = true;
         }
     }
+
+    pub(super) fn into_list(self) -> Vec<Finding> {
+        self.list.unwrap_or_default()
+    }
 }
 
-impl Trace for Findings {
-    fn note(&mut self, finding: impl FnOnce() -> Finding) {
-        self.list.push(finding());
-    }
+/// Out of the way of the rows.
+#[cold]
+#[inline(never)]
+fn push(list: &mut Vec<Finding>, finding: Finding) {
+    list.push(finding);
 }
