@@ -187,6 +187,8 @@ impl Conductor {
         // Last: whoever sees these rules as the active ones finds their table and their swap as well.
         self.published.active.store(Some(Arc::new(active.clone())));
         self.before = self.ruling.replace(Ruling { active, decider }).map(|ruling| ruling.active);
+        // What the next swap would wait for otherwise.
+        self.sinks.iter_mut().for_each(|sink| sink.tend());
         Ok(report)
     }
 

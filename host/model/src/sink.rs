@@ -34,7 +34,7 @@ pub trait Sink {
     /// What could not be done; the caller prepares and commits the whole table again.
     fn update(&mut self, table: &Table, changes: &[RowChange]) -> Result<(), SinkError>;
 
-    /// Housekeeping, called now and then; nothing where there is nothing to do.
+    /// Housekeeping, called after each swap and now and then; nothing where there is nothing to do.
     fn tend(&mut self) {}
 
     /// Counters since the sink was made, by name; none where it counts nothing.

@@ -144,6 +144,12 @@ impl Sink for RedirectSink {
     }
 
     fn tend(&mut self) {
+        if let Err(error) = self.redirect.settle() {
+            tracing::warn!(
+                error = failure(&error).what,
+                "the standby rules could not be settled; the next swap does it"
+            );
+        }
         match self.redirect.sweep(RECORD_AGE_MAX) {
             Ok(0) => {}
             Ok(swept) => tracing::debug!(swept, "records that no peer took were removed"),

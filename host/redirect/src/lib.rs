@@ -120,6 +120,8 @@ pub struct Redirect {
     replaced: Option<Set>,
     /// Counts prepares, to tell the last from earlier ones.
     ticket: u64,
+    /// Whether no program can look into the standby slot any more.
+    is_settled: bool,
 }
 
 impl Redirect {
@@ -135,7 +137,15 @@ impl Redirect {
         let mut ebpf = load::load(config, &pins)?;
         attach::attach_all(&mut ebpf, &cgroup, &pins)?;
         let maps = Maps::take(&mut ebpf)?;
-        let mut redirect = Self { pins, maps, entries_max: config.entries_max, live: None, replaced: None, ticket: 0 };
+        let mut redirect = Self {
+            pins,
+            maps,
+            entries_max: config.entries_max,
+            live: None,
+            replaced: None,
+            ticket: 0,
+            is_settled: false,
+        };
         redirect.take_over()?;
         Ok(redirect)
     }

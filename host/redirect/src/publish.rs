@@ -63,9 +63,8 @@ impl Redirect {
     /// kernel fails or gives back something else than was written. The active set is untouched.
     pub fn prepare(&mut self, rules: u64, entries: impl IntoIterator<Item = Entry>) -> Result<Prepared, Error> {
         let (keys, values, mut meta) = self.encode(rules, entries)?;
-        let epoch = self.maps.epoch()?;
-        let next = epoch.wrapping_add(1).max(1);
-        self.quiesce(epoch, next)?;
+        self.settle()?;
+        let next = self.maps.epoch()?.wrapping_add(1).max(1);
 
         let capacity = self.capacity_for(keys.len());
         let set = new_rules(capacity)?;
@@ -97,6 +96,7 @@ impl Redirect {
         if prepared.ticket != self.ticket || prepared.epoch != self.maps.epoch()?.wrapping_add(1).max(1) {
             return Err(Error::Superseded { epoch: prepared.epoch });
         }
+        self.is_settled = false;
         self.maps.set_epoch(prepared.epoch)?;
         let Prepared { epoch, rules, entries, set, .. } = prepared;
         // Kernels without the fix for CVE-2023-52447 free an inner map without a grace period once nobody holds it.
@@ -134,16 +134,23 @@ impl Redirect {
         Ok((keys, values, meta))
     }
 
-    /// Waits until no program runs that read the epoch before the active one: it might look into the standby slot yet.
+    /// Waits until no program runs that read the epoch before the active one: it might look into the standby slot yet. A
+    /// prepare does this itself; called soon after a commit, it spares the next prepare a grace period (7 to 24 ms).
     ///
     /// Putting the map that is there into its slot once more changes nothing and waits for a grace period. The first publish
     /// has no such program; a slot that was never filled has no such map.
-    fn quiesce(&mut self, epoch: u64, next: u64) -> Result<(), Error> {
-        if epoch == 0 || self.maps.meta(slot(next))?.epoch == 0 {
-            return Ok(());
+    ///
+    /// # Errors
+    /// When the kernel fails; the next prepare tries again.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        let epoch = self.maps.epoch()?;
+        let standby = slot(epoch.wrapping_add(1).max(1));
+        if !self.is_settled && epoch != 0 && self.maps.meta(standby)?.epoch != 0 {
+            let rules = self.maps.rules(standby)?;
+            self.maps.set_rules(standby, &rules)?;
         }
-        let standby = self.maps.rules(slot(next))?;
-        self.maps.set_rules(slot(next), &standby)
+        self.is_settled = true;
+        Ok(())
     }
 
     fn capacity_for(&self, entries: usize) -> u32 {

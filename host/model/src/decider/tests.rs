@@ -144,7 +144,9 @@ fn a_first_decision_with_a_row_that_fails_is_refused_and_names_the_row() {
     let store = store(many.chain([pod("p555", &[("fail", "yes")])]));
     let (row, failure) = decide(&resolver, &store).err().unwrap();
     assert_eq!(row, Some(key("p555")), "not the row of that place in the first batch");
-    assert_eq!((failure.to_string(), failure.limit.as_deref()), ("out of fuel".into(), Some("fuel: 1000")));
+    let said = (failure.what.as_str(), failure.limit.as_deref());
+    assert_eq!(said, ("out of fuel", Some("fuel: 1000")));
+    assert_eq!(failure.to_string(), "out of fuel [limit: fuel: 1000]");
 }
 
 #[test]
@@ -165,7 +167,8 @@ fn a_row_that_fails_keeps_its_last_good_decision_and_costs_no_other_its_own() {
     assert_eq!(mesh.shown("b"), ("direct".into(), false));
     assert_eq!(mesh.decider.degraded().iter().collect::<Vec<_>>(), [&key("a")]);
     let row = mesh.decider.table().get(&key("a")).unwrap();
-    assert_eq!((row.degraded.as_deref(), row.revision), (Some("out of fuel"), 3), "why, and since when it is so");
+    let why = row.degraded.as_deref();
+    assert_eq!((why, row.revision), (Some("out of fuel [limit: fuel: 1000]"), 3), "why, and since when it is so");
 }
 
 #[test]
