@@ -1,5 +1,5 @@
 //! Gateways and their classes. Whether one is a waypoint, and for what, is a component's business; whom its owner
-//! admits at all is also a floor of the host's ([`admits`]).
+//! admits at all is also a floor of the host's ([`crate::floor::admits`]).
 
 use std::net::IpAddr;
 
