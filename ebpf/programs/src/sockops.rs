@@ -1,9 +1,11 @@
 //! The moment the source port is known and no packet has left: hand the record over to whoever will accept.
 //!
-//! Only `TCP_CONNECT_CB` is looked at. The record is there before the SYN, so the peer never has to wait for it.
+//! Only `TCP_CONNECT_CB`, and `STATE_CB` when a handshake fails, are looked at. The record is there before the SYN, so the peer never has to wait for it.
 
 use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock, bpf_sock_ops},
+    bindings::{
+        BPF_ANY, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock, bpf_sock_ops,
+    },
     helpers::generated::{bpf_get_netns_cookie, bpf_sk_storage_get},
     macros::sock_ops,
     programs::SockOpsContext,
@@ -16,24 +18,46 @@ const AF_INET: u32 = 2;
 /// The return value is of no interest to this callback.
 const DONE: u32 = 0;
 
-/// Every TCP event of the cgroup's sockets; all but one are left at the first test.
+/// States of `bpf.h`.
+const SYN_SENT: u32 = 2;
+const CLOSE: u32 = 7;
+
+/// Every TCP event of the cgroup's sockets; all but two are left at the first tests.
 #[sock_ops]
 pub(crate) fn pair(ctx: SockOpsContext) -> u32 {
-    if ctx.op() != BPF_SOCK_OPS_TCP_CONNECT_CB {
-        return DONE;
+    match ctx.op() {
+        BPF_SOCK_OPS_TCP_CONNECT_CB => connecting(&ctx),
+        BPF_SOCK_OPS_STATE_CB if ctx.arg(0) == SYN_SENT && ctx.arg(1) == CLOSE => not_accepted(&ctx),
+        _ => DONE,
     }
+}
+
+/// Nobody accepted, so nobody will ask. Left behind, the record would be taken for that of a stranger with the same port,
+/// and enough of them would leave no room for others. One that was accepted stays: its peer may not have asked yet.
+#[inline(always)]
+fn not_accepted(ctx: &SockOpsContext) -> u32 {
+    _ = maps::PAIR.remove(&pair_key(ctx));
+    DONE
+}
+
+#[inline(always)]
+fn connecting(ctx: &SockOpsContext) -> u32 {
     // SAFETY: the context is valid for the whole program.
     let socket = unsafe { (&raw const (*ctx.ops).__bindgen_anon_2.sk).read_volatile() };
     if socket.is_null() {
         return DONE;
     }
-    let key = pair_key(&ctx);
+    let key = pair_key(ctx);
     let record = record_of(socket);
     // SAFETY: null was excluded, and the record is 48 bytes, owned by this socket.
     if !record.is_null() && is_wanted(unsafe { &*record }) {
         // SAFETY: as above.
         match maps::PAIR.insert(&key, unsafe { &*record }, u64::from(BPF_ANY)) {
-            Ok(()) => count(Reason::PairStored),
+            Ok(()) => {
+                count(Reason::PairStored);
+                // To be told when the handshake fails. Where the kernel does not take it, the sweep is left.
+                _ = ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32);
+            }
             // The address is already rewritten; the peer will find nothing and must close. It is counted, not hidden.
             Err(_) => count(Reason::PairFull),
         }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -22,7 +22,7 @@ use model::table::{RowKey, RowKind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::conductor::Message;
 use crate::config::AdminAddress;
@@ -38,7 +38,11 @@ pub(crate) struct Admin {
     pub(crate) published: Arc<Published>,
     pub(crate) store: Arc<ArcSwap<Store>>,
     pub(crate) conductor: SyncSender<Message>,
+    pub(crate) explanations: Arc<Semaphore>,
 }
+
+/// Explanations under way at once.
+pub(crate) const EXPLANATIONS_MAX: usize = 2;
 
 /// Serves until `stop` completes.
 pub(crate) async fn serve(
@@ -52,9 +56,13 @@ pub(crate) async fn serve(
         .route("/rules", get(rules))
         .route("/decisions", get(decisions))
         .route("/explain", get(explain))
-        .route("/sinks", get(sinks))
-        .route("/rollback", post(rollback))
-        .with_state(admin);
+        .route("/sinks", get(sinks));
+    // A port can be reached by every process of the network namespace: there only questions are answered.
+    let router = match &address {
+        AdminAddress::Unix(_) => router.route("/rollback", post(rollback)),
+        AdminAddress::Tcp(_) | AdminAddress::Off => router,
+    };
+    let router = router.with_state(admin);
     match address {
         AdminAddress::Off => {
             stop.await;
@@ -85,17 +93,25 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another agent listens there"));
     }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    // Made under another name first, so that nobody can connect before the mode is right.
-    let aside = path.with_extension("new");
-    let _not_there = std::fs::remove_file(&aside);
+    remove_socket(path)?;
+    // Made under another name first, so that nobody finds it before the mode is right.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    remove_socket(&aside)?;
     let listener = UnixListener::bind(&aside)?;
     std::fs::set_permissions(&aside, std::fs::Permissions::from_mode(0o600))?;
     std::fs::rename(&aside, path)?;
     Ok(listener)
+}
+
+/// Removes what an earlier agent left; anything but a socket is somebody else's.
+fn remove_socket(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.file_type().is_socket() => std::fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is there")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Ready: rules are in force and every sink has them.
@@ -162,6 +178,10 @@ async fn explain(State(admin): State<Admin>, Query(which): Query<Which>) -> Resp
         _ => return error(StatusCode::BAD_REQUEST, "kind, namespace and name are needed"),
     };
     let key = RowKey::new(kind, &namespace, &name);
+    // Each takes an instance from the pool that the decider and candidates need too.
+    let Ok(_turn) = admin.explanations.clone().try_acquire_owned() else {
+        return error(StatusCode::SERVICE_UNAVAILABLE, "other explanations are under way: ask again");
+    };
     // A component may take its time; the runtime must not wait for it.
     let explained = tokio::task::spawn_blocking(move || explained(&admin, &key)).await;
     match explained {

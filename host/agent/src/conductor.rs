@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -21,6 +21,8 @@ use crate::published::{Active, Published, Refused, SwapReport};
 
 /// Changes that are remembered for a candidate that was decided on an older mesh.
 const RECENT_MAX: usize = 4096;
+/// Things that these changes touched, all together.
+const RECENT_SIZE_MAX: usize = 200_000;
 /// How often sinks are tended and rows that hold an old answer are asked again.
 const TEND_EVERY: Duration = Duration::from_secs(30);
 
@@ -31,8 +33,8 @@ pub(crate) type SinkCounters = (&'static str, Vec<(String, u64)>);
 pub(crate) enum Message {
     /// Objects came, changed or went.
     Objects(Vec<Event>),
-    /// Rules that may be published. `at`: the end of the debounce.
-    Candidate { named: String, at: Instant, candidate: Box<Candidate> },
+    /// Rules that may be published. `at`: the end of the debounce. `done` is told why they were refused after all.
+    Candidate { named: String, at: Instant, candidate: Box<Candidate>, done: SyncSender<Option<Refusal>> },
     /// Rules that may not.
     Refused { named: String, refusal: Refusal },
     /// Go back to the rules before.
@@ -54,6 +56,7 @@ pub(crate) struct Conductor {
     /// The number of the last rules, of this process or of the one before it.
     rules: u64,
     recent: VecDeque<(u64, Changes)>,
+    recent_size: usize,
     /// The revision just before the first of `recent`.
     recent_from: u64,
 }
@@ -74,7 +77,18 @@ impl Conductor {
     ) -> Self {
         let recent_from = store.revision();
         let recent = VecDeque::new();
-        Self { store, snapshot, published, sinks, ruling: None, before: None, rules, recent, recent_from }
+        Self {
+            store,
+            snapshot,
+            published,
+            sinks,
+            ruling: None,
+            before: None,
+            rules,
+            recent,
+            recent_size: 0,
+            recent_from,
+        }
     }
 
     /// Works until it is told to stop or everybody who could tell it something is gone.
@@ -83,9 +97,8 @@ impl Conductor {
         loop {
             match messages.recv_timeout(tend.saturating_duration_since(Instant::now())) {
                 Ok(Message::Objects(events)) => self.follow(events),
-                Ok(Message::Candidate { named, at, candidate }) => {
-                    // Its result is told in the log and in admin.
-                    let _told = self.publish(named, at, *candidate);
+                Ok(Message::Candidate { named, at, candidate, done }) => {
+                    let _gone = done.send(self.publish(named, at, *candidate).err());
                 }
                 Ok(Message::Refused { named, refusal }) => self.refuse(named, refusal),
                 Ok(Message::Rollback(reply)) => {
@@ -111,12 +124,13 @@ impl Conductor {
             return;
         }
         self.snapshot.store(Arc::new(self.store.clone()));
-        if self.recent.len() == RECENT_MAX
-            && let Some((revision, _)) = self.recent.pop_front()
-        {
+        self.recent_size += size(&changes);
+        self.recent.push_back((self.store.revision(), changes.clone()));
+        while self.recent.len() > RECENT_MAX || self.recent_size > RECENT_SIZE_MAX {
+            let Some((revision, forgotten)) = self.recent.pop_front() else { break };
+            self.recent_size -= size(&forgotten);
             self.recent_from = revision;
         }
-        self.recent.push_back((self.store.revision(), changes.clone()));
         if let Some(ruling) = &mut self.ruling {
             let moved = ruling.decider.apply(&self.store, &changes);
             let revision = self.store.revision();
@@ -142,7 +156,7 @@ impl Conductor {
     }
 
     /// Brings a candidate up to the present mesh and puts it in charge.
-    fn publish(&mut self, named: String, at: Instant, candidate: Candidate) -> Result<SwapReport, String> {
+    fn publish(&mut self, named: String, at: Instant, candidate: Candidate) -> Result<SwapReport, Refusal> {
         let (component, load_ms, shadow_ms) = (candidate.component.clone(), candidate.load_ms, candidate.shadow_ms);
         let terms = candidate.terms.clone();
         let published = self.catch_up(candidate).and_then(|candidate| {
@@ -155,9 +169,8 @@ impl Conductor {
         let (decider, prepare_ms, window_us) = match published {
             Ok(published) => published,
             Err(refusal) => {
-                let told = refusal.to_string();
-                self.refuse(named, refusal);
-                return Err(told);
+                self.refuse(named, refusal.clone());
+                return Err(refusal);
             }
         };
         let swap_ms = at.elapsed().as_secs_f64() * 1e3;
@@ -259,7 +272,7 @@ impl Conductor {
         let at = Instant::now();
         let candidate = Candidate::shadow(before.component, before.terms, 0, &self.store);
         match candidate {
-            Ok(candidate) => self.publish(before.named, at, candidate),
+            Ok(candidate) => self.publish(before.named, at, candidate).map_err(|refusal| refusal.to_string()),
             Err(refusal) => {
                 let told = refusal.to_string();
                 self.refuse(before.named, refusal);
@@ -271,10 +284,17 @@ impl Conductor {
     fn tend(&mut self) {
         self.sinks.iter_mut().for_each(|sink| sink.tend());
         let Some(ruling) = &mut self.ruling else { return };
+        let degraded = ruling.decider.degraded().len();
         let moved = ruling.decider.retry_degraded();
-        // A sink that is behind fails again or gets the whole table, also when nothing moved.
-        if !moved.is_empty() || !self.published.behind.load().is_empty() {
+        let healed = degraded != ruling.decider.degraded().len();
+        // A sink that is behind fails again or gets the whole table, also when nothing moved; a row that is well again may
+        // have the decision that it held.
+        if !moved.is_empty() || healed || !self.published.behind.load().is_empty() {
             self.update_sinks(&moved);
         }
     }
+}
+
+fn size(changes: &Changes) -> usize {
+    changes.namespaces.len() + changes.gateways.len() + changes.rows.len()
 }

@@ -3,19 +3,23 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use engine::{Candidate, Engine};
+use engine::{Candidate, Engine, Refusal};
 use model::Store;
 
 use crate::conductor::Message;
-use crate::rules_folder::{Fingerprint, RulesFolder};
+use crate::rules_folder::{Fingerprint, RulesFolder, Wanted};
 use crate::watch::{Due, Watch};
 
 /// How often is looked whether the manifests are there by now.
 const SYNC_POLL: Duration = Duration::from_millis(20);
+
+/// When refused rules are tried again: after this time, then twice that, and so on up to the other.
+const AGAIN_FIRST: Duration = Duration::from_secs(15);
+const AGAIN_MAX: Duration = Duration::from_secs(300);
 
 /// Everything the loader needs.
 pub(crate) struct Loader {
@@ -69,17 +73,42 @@ impl Loader {
                 return self.send(Message::Refused { named: unreadable.component, refusal: unreadable.refusal });
             }
         };
-        if matches!(last, Last::Read(fingerprint) if *fingerprint == wanted.fingerprint) {
-            return Ok(());
-        }
-        *last = Last::Read(wanted.fingerprint);
+        let before = match last {
+            Last::Accepted(fingerprint) if *fingerprint == wanted.fingerprint => return Ok(()),
+            Last::Refused(refused) if refused.fingerprint == wanted.fingerprint => {
+                if Instant::now() < refused.again {
+                    return Ok(());
+                }
+                Some(refused.clone())
+            }
+            _ => None,
+        };
+        let fingerprint = wanted.fingerprint;
+        *last = match self.attempt(wanted, at, before.as_ref().map(|before| &before.refusal))? {
+            None => Last::Accepted(fingerprint),
+            Some(refusal) => Last::Refused(Refused::new(fingerprint, refusal, before)),
+        };
+        Ok(())
+    }
+
+    /// Tries rules. What is refused as it was `before` is not told once more.
+    fn attempt(&self, wanted: Wanted, at: Instant, before: Option<&Refusal>) -> Result<Option<Refusal>, ConductorGone> {
         let named = wanted.component;
-        tracing::info!(component = %named, bytes = wanted.source.bytes.len(), "trying new rules");
+        tracing::info!(component = %named, bytes = wanted.source.bytes.len(), again = before.is_some(), "trying new rules");
         let store = self.store.load_full();
         // The number is given when it is published.
         match Candidate::prepare(&self.engine, &wanted.source, 0, &store) {
-            Ok(candidate) => self.send(Message::Candidate { named, at, candidate: Box::new(candidate) }),
-            Err(refusal) => self.send(Message::Refused { named, refusal }),
+            Ok(candidate) => {
+                let (done, outcome) = sync_channel(1);
+                self.send(Message::Candidate { named, at, candidate: Box::new(candidate), done })?;
+                outcome.recv().map_err(|_| ConductorGone)
+            }
+            Err(refusal) => {
+                if before != Some(&refusal) {
+                    self.send(Message::Refused { named, refusal: refusal.clone() })?;
+                }
+                Ok(Some(refusal))
+            }
         }
     }
 
@@ -92,6 +121,24 @@ struct ConductorGone;
 
 enum Last {
     Nothing,
-    Read(Fingerprint),
     Unreadable(String),
+    Accepted(Fingerprint),
+    Refused(Refused),
+}
+
+/// Rules that were refused. The cause may lie in the mesh or the kernel and go away, so they are tried again, ever more
+/// seldom.
+#[derive(Clone)]
+struct Refused {
+    fingerprint: Fingerprint,
+    refusal: Refusal,
+    pause: Duration,
+    again: Instant,
+}
+
+impl Refused {
+    fn new(fingerprint: Fingerprint, refusal: Refusal, before: Option<Self>) -> Self {
+        let pause = before.map_or(AGAIN_FIRST, |before| (before.pause * 2).min(AGAIN_MAX));
+        Self { fingerprint, refusal, pause, again: Instant::now() + pause }
+    }
 }

@@ -92,7 +92,8 @@ impl LimitsConfig {
     fn limits(self) -> Limits {
         let d = Limits::default();
         let ms = std::time::Duration::from_millis;
-        Limits {
+        // A ConfigMap may tighten, never loosen.
+        let wanted = Limits {
             component_bytes_max: self.component_bytes.unwrap_or(d.component_bytes_max),
             compile_time_max: self.compile_time_ms.map_or(d.compile_time_max, ms),
             fuel_base: self.fuel_base.unwrap_or(d.fuel_base),
@@ -100,8 +101,9 @@ impl LimitsConfig {
             call_time_max: self.call_time_ms.map_or(d.call_time_max, ms),
             memory_bytes_max: self.memory_bytes.unwrap_or(d.memory_bytes_max),
             answer_bytes_max: self.answer_bytes.unwrap_or(d.answer_bytes_max),
-            ..d
-        }
+            ..d.clone()
+        };
+        wanted.within(&d)
     }
 }
 
@@ -169,7 +171,9 @@ impl RulesFolder {
         let refuse = |reason| Unreadable { component: component.clone(), refusal: Refusal::new(Stage::Fetch, reason) };
         let limits = config.limits.limits();
         // One byte more than allowed is read, so that the engine refuses it with its size.
-        let bytes = self.component(&version, &component, limits.component_bytes_max as u64 + 1).map_err(refuse)?;
+        let bytes = self
+            .component(&version, &component, (limits.component_bytes_max as u64).saturating_add(1))
+            .map_err(refuse)?;
         let fingerprint = fingerprint(&text, &bytes);
         let settings = config.settings.filter(|settings| !settings.is_null());
         let terms = Terms {

@@ -8,13 +8,14 @@ use std::thread::{self, JoinHandle};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use engine::{Engine, Limits};
-use manifest::{Fault, FolderSource};
+use manifest::FolderSource;
 use model::Store;
 use model::sink::Sink;
 use redirect::{Redirect, RedirectSink};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, EXPLANATIONS_MAX};
 use crate::conductor::{Conductor, Message};
 use crate::config::AgentConfig;
 use crate::loader::Loader;
@@ -34,7 +35,7 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
     let mut store = Store::new(config.facts.clone());
     let mut snapshot = source.load();
     tell(&snapshot, &published);
-    let synced = Arc::new(AtomicBool::new(is_whole(&snapshot)));
+    let synced = Arc::new(AtomicBool::new(snapshot.is_whole));
     if !synced.load(Ordering::Acquire) {
         tracing::error!("manifests cannot be read: no rules are published before they can be; see the lines above");
     }
@@ -83,7 +84,12 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
     // Not waited for at the end: it may be compiling for seconds, and nothing it does alone has an effect.
     let _loader = spawn("loader", move || loader.run(watch))?;
 
-    let admin = Admin { published, store: shared_store, conductor: messages.clone() };
+    let admin = Admin {
+        published,
+        store: shared_store,
+        conductor: messages.clone(),
+        explanations: Arc::new(Semaphore::new(EXPLANATIONS_MAX)),
+    };
     let served = serve_until_signalled(&config, admin);
 
     // What the conductor's inbox holds by now is worked off, then it stops.
@@ -109,7 +115,7 @@ impl Manifests {
             let next = source.load();
             let events = manifest::diff(last, &next);
             tell(&next, &self.published);
-            let whole = is_whole(&next);
+            let whole = next.is_whole;
             *last = next;
             if !events.is_empty() && self.conductor.send(Message::Objects(events)).is_err() {
                 return;
@@ -119,12 +125,6 @@ impl Manifests {
             }
         }
     }
-}
-
-/// Whether every file and folder could be read. A bad document costs itself; an unreadable folder might hold anything.
-fn is_whole(snapshot: &manifest::Snapshot) -> bool {
-    let told_elsewhere = |fault: &Fault| matches!(fault, Fault::FurtherProblems { .. });
-    snapshot.problems.iter().all(|problem| problem.position.document > 0 || told_elsewhere(&problem.fault))
 }
 
 /// Says each problem once, when it appears.

@@ -23,6 +23,9 @@ pub struct Snapshot {
     pub problems: Vec<Problem>,
     /// What was left out without being wrong, one line per kind.
     pub warnings: Vec<Warning>,
+    /// False where something could not be read that may have held any number of objects: a folder, a file, a document that
+    /// is not valid. An object with a wrong field is not counted: it is known what is missing.
+    pub is_whole: bool,
 }
 
 /// An object and where it was read.
@@ -100,6 +103,7 @@ impl FolderSource {
                 self.files.insert(key, report.file(file, last));
             };
             if let Err(fault) = read_path(path, &self.limits, &mut each) {
+                report.is_whole = false;
                 report.problem(whole_file(path, fault));
                 // Nobody knows what became of the files in it.
                 let kept = before.extract_if(.., |(of, _), _| *of == index);
@@ -118,12 +122,13 @@ struct Report<'a> {
     warnings: BTreeMap<Unread, Warning>,
     objects: usize,
     is_full: bool,
+    is_whole: bool,
 }
 
 impl<'a> Report<'a> {
     fn new(limits: &'a Limits) -> Self {
         let (problems, warnings) = (Vec::new(), BTreeMap::new());
-        Self { limits, problems, problems_dropped: 0, warnings, objects: 0, is_full: false }
+        Self { limits, problems, problems_dropped: 0, warnings, objects: 0, is_full: false, is_whole: true }
     }
 
     /// Parses a file. Where that did not work in full, objects that it gave `last` time and does not give now stay.
@@ -131,6 +136,7 @@ impl<'a> Report<'a> {
         let text = match file.text {
             Ok(text) => text,
             Err(fault) => {
+                self.is_whole = false;
                 self.problem(whole_file(&file.path, fault));
                 self.objects += last.len();
                 return last;
@@ -150,6 +156,7 @@ impl<'a> Report<'a> {
             Found::Unread { unread, position } => self.unread(unread, &name, position),
             Found::Problem(problem) => {
                 is_whole = false;
+                self.is_whole &= !hides_objects(&problem.fault);
                 self.problem(problem);
             }
         });
@@ -168,6 +175,7 @@ impl<'a> Report<'a> {
             self.objects += 1;
             return true;
         }
+        self.is_whole = false;
         if !std::mem::replace(&mut self.is_full, true) {
             let fault = Fault::TooManyObjects { objects_max };
             self.problem(Problem { file: file.clone(), position, object: None, fault });
@@ -199,8 +207,14 @@ impl<'a> Report<'a> {
             self.problems.push(Problem { file, position: Position::default(), object: None, fault });
         }
         let objects = files.values().flatten().map(|(key, entry)| (key.clone(), entry.clone())).collect();
-        Snapshot { objects, problems: self.problems, warnings: self.warnings.into_values().collect() }
+        let warnings = self.warnings.into_values().collect();
+        Snapshot { objects, problems: self.problems, warnings, is_whole: self.is_whole }
     }
+}
+
+/// Whether it is not known which objects, and how many, are missing.
+fn hides_objects(fault: &Fault) -> bool {
+    matches!(fault, Fault::Syntax { .. } | Fault::DocumentTooLarge { .. } | Fault::NotAnObject { .. })
 }
 
 fn whole_file(path: &Path, fault: Fault) -> Problem {

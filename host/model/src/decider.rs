@@ -19,8 +19,9 @@ use crate::table::{Row, RowChange, RowKey, Table};
 
 /// Questions of one call. Above this a call costs no less per row; below it a trap costs fewer rows a second call.
 pub const BATCH_ROWS_MAX: usize = 256;
-/// Rows of one change that are asked alone after their batch failed; those beyond take the failure of the batch.
-pub const ALONE_MAX: usize = 512;
+/// Calls of one change that may fail; each may take all the time a call has. What is not asked by then takes the last
+/// failure. Enough to single out a dozen rows.
+pub const FAILED_CALLS_MAX: usize = 128;
 
 /// What answers questions.
 pub trait Resolver: Send + Sync {
@@ -193,24 +194,32 @@ impl Decider {
         Ok(())
     }
 
-    /// Asks what is unknown; a batch that fails is asked again row by row, so that one row costs no other its answer.
+    /// Asks what is unknown; a batch that fails is halved until the rows that fail are alone, so that they cost no other
+    /// its answer.
     fn ask_failing_static(&mut self, concerned: &BTreeSet<RowKey>) -> HashMap<Shared<Input>, ResolveFailure> {
         let (inputs, _) = self.unknown(concerned.iter().filter_map(|key| Some((key, self.projection.get(key)?))));
         let mut failures = HashMap::new();
-        let mut alone_left = ALONE_MAX;
-        for batch in inputs.chunks(BATCH_ROWS_MAX) {
-            let Err(failure) = self.ask(batch) else { continue };
-            for input in batch {
-                let alone = if batch.len() > 1 && alone_left > 0 {
-                    alone_left -= 1;
-                    self.ask(std::slice::from_ref(input))
-                } else {
-                    Err(failure.clone())
-                };
-                if let Err(failure) = alone {
-                    failures.insert(input.clone(), failure);
-                }
+        let mut failed = 0;
+        let mut last = None;
+        let mut waiting: Vec<&[Shared<Input>]> = inputs.chunks(BATCH_ROWS_MAX).rev().collect();
+        while let Some(batch) = waiting.pop() {
+            let failure = match &last {
+                Some(last) if failed == FAILED_CALLS_MAX => ResolveFailure::clone(last),
+                _ => match self.ask(batch) {
+                    Ok(()) => continue,
+                    Err(failure) => {
+                        failed += 1;
+                        failure
+                    }
+                },
+            };
+            if batch.len() == 1 || failed == FAILED_CALLS_MAX {
+                failures.extend(batch.iter().map(|input| (input.clone(), failure.clone())));
+            } else {
+                let (first, second) = batch.split_at(batch.len() / 2);
+                waiting.extend([second, first]);
             }
+            last = Some(failure);
         }
         failures
     }

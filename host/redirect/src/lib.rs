@@ -94,6 +94,9 @@ pub fn detach(pin_dir: &Path) -> Result<bool, Error> {
     Ok(true)
 }
 
+/// `BPF_NOEXIST` of `bpf.h`: only where the key is not there.
+const BPF_NOEXIST: u64 = 1;
+
 /// What the kernel decides by at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Active {
@@ -135,7 +138,6 @@ impl Redirect {
         let cgroup = Cgroup::open(&config.cgroup)?;
         let pins = PinDir::open(&config.pin_dir)?;
         let mut ebpf = load::load(config, &pins)?;
-        attach::attach_all(&mut ebpf, &cgroup, &pins)?;
         let maps = Maps::take(&mut ebpf)?;
         let mut redirect = Self {
             pins,
@@ -146,7 +148,9 @@ impl Redirect {
             ticket: 0,
             is_settled: false,
         };
+        // What is there is looked at before any program decides by it.
         redirect.take_over()?;
+        attach::attach_all(&mut ebpf, &cgroup, &redirect.pins)?;
         Ok(redirect)
     }
 
@@ -190,7 +194,15 @@ impl Redirect {
         let mut removed = 0;
         for key in old {
             let taken = sys::take(&self.maps.pairs, &key, maps::BLANK_RECORD);
-            removed += usize::from(taken.map_err(|error| Error::call("remove a record", error))?.is_some());
+            match taken.map_err(|error| Error::call("remove a record", error))? {
+                // The same addresses were used again while we looked: this one is somebody's.
+                Some(record) if Duration::from_nanos(record.ktime_ns) >= limit => {
+                    // Refused only where an even newer one is there by now.
+                    let _newer = self.maps.pairs.insert(key, record, BPF_NOEXIST);
+                }
+                Some(_) => removed += 1,
+                None => {}
+            }
         }
         Ok(removed)
     }

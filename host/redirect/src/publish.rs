@@ -97,6 +97,8 @@ impl Redirect {
             return Err(Error::Superseded { epoch: prepared.epoch });
         }
         self.is_settled = false;
+        // Programs that see the epoch must see META: the two are plain stores in two calls.
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
         self.maps.set_epoch(prepared.epoch)?;
         let Prepared { epoch, rules, entries, set, .. } = prepared;
         // Kernels without the fix for CVE-2023-52447 free an inner map without a grace period once nobody holds it.
@@ -146,8 +148,14 @@ impl Redirect {
         let epoch = self.maps.epoch()?;
         let standby = slot(epoch.wrapping_add(1).max(1));
         if !self.is_settled && epoch != 0 && self.maps.meta(standby)?.epoch != 0 {
-            let rules = self.maps.rules(standby)?;
-            self.maps.set_rules(standby, &rules)?;
+            match &self.replaced {
+                // What this process replaced is what is there, and needs no look-up by id (CAP_SYS_ADMIN).
+                Some(set) => self.maps.set_rules(standby, &set.rules)?,
+                None => {
+                    let rules = self.maps.rules(standby)?;
+                    self.maps.set_rules(standby, &rules)?;
+                }
+            }
         }
         self.is_settled = true;
         Ok(())

@@ -43,6 +43,10 @@ impl Redirect {
             }
         }
         self.maps.set_meta(slot, meta)?;
+        // Programs that see a key must see this word.
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        // A set prepared before this change does not have it.
+        self.ticket += 1;
         let mut result = Ok(());
         for (applied, change) in changes.iter().enumerate() {
             result = self.apply(change, applied, &mut meta);

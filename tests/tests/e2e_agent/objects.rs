@@ -162,3 +162,44 @@ fn operators_can_ask_for_one_row_and_why() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_mesh_that_was_only_partly_read_at_start_gets_no_rules_until_it_is_whole() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    copy_bookinfo(&folder.path().join("manifests"))?;
+    let cut = folder.path().join("manifests/50-cut.json");
+    fs::write(&cut, r#"{"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "ki"#)?;
+    let istio = tests::candidate::artifact("istio")?;
+    ConfigMap::mount(&folder.path().join("rules"), &[(CONFIG_FILE, ISTIO.as_bytes()), ("istio.wasm", &istio)])?;
+    let mut agent = Agent::start(folder.path(), flags(folder.path()))?;
+    wait_for("the agent to answer", PATIENCE, || Ok(agent.admin().get("/readyz").is_ok().then_some(())))?;
+    // Long enough for the rules to be tried, if they were.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(1);
+    while std::time::Instant::now() < until {
+        let answer = agent.admin().get("/readyz")?;
+        let problems = answer.json()?["manifestProblems"].to_string();
+        assert_eq!(answer.status, 503, "{problems}");
+        assert!(problems.contains("50-cut.json"), "{problems}");
+    }
+    fs::write(&cut, r#"{"apiVersion": "v1", "kind": "List", "items": []}"#)?;
+    agent.wait_ready(PATIENCE)?;
+    assert!(agent.stop()?.success());
+    Ok(())
+}
+
+#[test]
+fn rules_that_were_refused_because_of_the_mesh_are_tried_again() -> Result<()> {
+    // Room for the description, and not for the answers about the mesh as it is.
+    let mut node = Node::start_unready("component: istio.wasm\nlimits: {answerBytes: 1500}\n")?;
+    wait_for("the refusal", PATIENCE, || {
+        let refused = node.rules().ok().map(|rules| rules["history"]["refused_total"].clone());
+        Ok((refused == Some(json!(1))).then_some(()))
+    })?;
+    for file in fs::read_dir(node.folder().join("manifests"))? {
+        fs::remove_file(file?.path())?;
+    }
+    fs::write(node.folder().join("manifests/one.yaml"), "{apiVersion: v1, kind: Namespace, metadata: {name: one}}\n")?;
+    node.agent.wait_ready(PATIENCE)?;
+    assert_eq!(node.rules()?["history"]["refused_total"], json!(1), "one refusal is told once");
+    Ok(())
+}

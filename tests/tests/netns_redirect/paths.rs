@@ -1,13 +1,13 @@
 //! Which way single connections go, by family, action and kind of socket.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use redirect::{Action, BeforeRules, Change, Decided, Destination, Family, Reason};
 use rustix::net::{SocketFlags, SocketType};
 
 use crate::harness::{
-    at, closed_port, connect, entry, errno, listen, outside, record_of, rule, socket, start, stream, taken,
+    at, closed_port, connect, entry, errno, listen, listen_at, outside, record_of, rule, socket, start, stream, taken,
 };
 
 const ECONNREFUSED: i32 = 111;
@@ -231,6 +231,31 @@ fn a_tuple_used_again_does_not_bring_back_an_old_record() {
     let (accepted, peer) = waypoint.accept().unwrap();
     assert_eq!(peer, source, "the same tuple, this time straight to the waypoint");
     assert_eq!(taken(&h.records(), &accepted), None);
+}
+
+#[test]
+fn a_connect_that_nobody_accepts_leaves_no_record() {
+    let Some(mut h) = start("refused", |config| config.pair_entries = 4) else { return };
+    let (held, nobody) = closed_port();
+    h.publish(1, &[rule("10.96.0.1", Action::Redirect(nobody), 1)]);
+    for _ in 0..20 {
+        assert_eq!(errno(h.connect(at("10.96.0.1:80")).1), Some(111));
+    }
+    assert_eq!((h.count(Reason::PairStored), h.count(Reason::PairFull)), (20, 0), "each made room for the next");
+
+    let client = h.socket(nobody);
+    rustix::net::bind(&client, &at("127.0.0.1:0")).unwrap();
+    let client = TcpStream::from(client);
+    let source = client.local_addr().unwrap();
+    assert_eq!(errno(connect(&client.into(), at("10.96.0.1:80"))), Some(111));
+    drop(held);
+    let waypoint = listen_at(nobody);
+    // A process that no rule is about, with the same addresses by chance.
+    let stranger = outside(|| stream(nobody));
+    rustix::net::bind(&stranger, &source).unwrap();
+    connect(&stranger, nobody).unwrap();
+    let (accepted, peer) = waypoint.accept().unwrap();
+    assert_eq!((peer, taken(&h.records(), &accepted)), (source, None));
 }
 
 #[test]

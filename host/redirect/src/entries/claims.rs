@@ -109,5 +109,7 @@ impl Claims {
 /// The addresses a row claims, in their canonical form; none if it is not dialled by address (R97).
 fn addresses(row: &Row) -> impl Iterator<Item = IpAddr> {
     let dialled = row.subject.dialled_by_address;
-    row.subject.addresses.iter().filter(move |_| dialled).map(IpAddr::to_canonical)
+    // The kernel dials the zero address as loopback, and nobody connects to many.
+    let usable = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast();
+    row.subject.addresses.iter().filter(move |_| dialled).map(IpAddr::to_canonical).filter(usable)
 }
