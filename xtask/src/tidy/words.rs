@@ -2,8 +2,8 @@
 
 use super::Source;
 
-/// The one place that crates come from.
-const REGISTRY: &str = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
+/// How the lock file names a registry; which one is checked by cargo-deny.
+const REGISTRY: &str = "source = \"registry+";
 
 /// Paths of the machines this was written on. Taken apart, because this file is searched as well.
 const MACHINE_PATHS: [[&str; 2]; 3] = [["/wo", "rk/"], ["/tmp/tar", "get"], ["/ro", "ot/"]];
@@ -40,11 +40,10 @@ fn is_bare_promise(line: &str) -> bool {
 
 fn names_other_registry(source: &Source, line: &str) -> bool {
     if source.path.ends_with("Cargo.lock") {
-        return line.starts_with("source = ") && line != REGISTRY;
+        return line.starts_with("source = ") && !line.starts_with(REGISTRY);
     }
     let is_cargo_file = source.path.ends_with("Cargo.toml") || source.path.starts_with(".cargo/");
-    is_cargo_file
-        && ["crates.io", "[source", "[registries", "registry =", "git ="].iter().any(|word| line.contains(word))
+    is_cargo_file && ["[source", "[registries", "registry =", "git ="].iter().any(|word| line.contains(word))
 }
 
 #[cfg(test)]
@@ -71,10 +70,10 @@ mod tests {
 
     #[test]
     fn other_registries_are_found_in_cargo_files_only() {
-        assert_eq!(found("Cargo.lock", REGISTRY), 0);
+        assert_eq!(found("Cargo.lock", "source = \"registry+https://host/index\""), 0);
         assert_eq!(found("Cargo.lock", "source = \"git+https://host/x\""), 1);
         assert_eq!(found("host/a/Cargo.toml", "x = { git = \"https://host/x\" }"), 1);
         assert_eq!(found(".cargo/config.toml", "[source.mirror]"), 1);
-        assert_eq!(found("README.md", "published on crates.io"), 0);
+        assert_eq!(found("README.md", "git = what it is kept in"), 0);
     }
 }
