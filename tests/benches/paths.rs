@@ -26,7 +26,7 @@ fn main() {
     let engine = Engine::new(Limits::default()).unwrap();
     let bytes = artifact("istio").unwrap();
     let component = engine.load(&bytes, None, "", engine.limits()).unwrap();
-    let objects = MeshSize::MEDIUM.objects(SEED);
+    let objects: Vec<model::Object> = MeshSize::MEDIUM.objects(SEED).collect();
 
     let text = objects.iter().map(|object| manifest(object).to_string()).collect::<Vec<_>>().join("\n---\n");
     let mut group = criterion.benchmark_group("manifest");

@@ -52,7 +52,7 @@ fn sides() -> Vec<Side> {
 
 impl Side {
     fn decide(&self, store: &Store) -> Decider {
-        let terms = Terms { settings: "".into(), denied: Choice::Direct, undecided: Choice::Blocked };
+        let terms = Terms { settings: "".into(), denied: Choice::Direct, undecided: Choice::Blocked, unresolved: None };
         Decider::new(1, Arc::clone(&self.description), Arc::clone(&self.resolver), terms, store)
             .map_err(|(row, why)| format!("{row:?}: {why}"))
             .unwrap()
@@ -62,7 +62,7 @@ impl Side {
 fn main() {
     let sides = sides();
     decide(&sides, "10,000 rows", &mesh::store(MeshSize::MEDIUM.objects(SEED)), None);
-    let objects = MeshSize::FULL.objects(SEED);
+    let objects: Vec<Object> = MeshSize::FULL.objects(SEED).collect();
     let store = mesh::store(objects.iter().cloned());
     decide(&sides, "220,000 rows", &store, Some(DECIDE_GOAL));
     for side in &sides {

@@ -34,7 +34,7 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let folder = tempfile::tempdir()?;
-    let objects = MeshSize::MEDIUM.objects(1);
+    let objects: Vec<model::Object> = MeshSize::MEDIUM.objects(1).collect();
     let text: Vec<String> = objects.iter().map(|object| manifest(object).to_string()).collect();
     fs::write(folder.path().join("mesh.json"), text.join("\n"))?;
 

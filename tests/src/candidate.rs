@@ -10,7 +10,7 @@ use model::decision::Choice;
 
 /// The terms of a default configuration: not admitted goes direct, undecided is blocked.
 pub fn terms(settings: &str) -> Terms {
-    Terms { settings: settings.into(), denied: Choice::Direct, undecided: Choice::Blocked }
+    Terms { settings: settings.into(), denied: Choice::Direct, undecided: Choice::Blocked, unresolved: None }
 }
 
 /// A candidate without a pin, under the default limits.

@@ -1,14 +1,11 @@
 //! The conformance cases in `tests/data/conformance`, and the comparison of decisions with what they expect. Not the
-//! deciding: golden tests do that through manifests, and [`projection`] for kinds that manifests do not give yet.
+//! deciding: that is the tests'.
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::{Map, Value};
-
-pub mod projection;
 
 /// What identifies a decision.
 const IDENTITY: [&str; 5] = ["kind", "namespace", "name", "host", "address"];
@@ -28,19 +25,23 @@ pub struct Case {
     pub wanted: Vec<Value>,
     /// What no decision may be about.
     pub absent: Vec<Value>,
+    /// Further flags of the command.
+    pub args: Vec<String>,
+    /// The command's exit status.
+    pub exit: i64,
 }
 
-/// The cases of these groups, in the order of their names.
+/// All cases, in the order of their names.
 ///
 /// # Errors
 /// The folder is not there, or a file of it is no case.
-pub fn cases(groups: RangeInclusive<char>) -> Result<Vec<Case>> {
+pub fn cases() -> Result<Vec<Case>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/conformance");
     let mut ids = BTreeSet::new();
     for entry in folder.read_dir().with_context(|| format!("read {}", folder.display()))? {
         let name = entry?.file_name();
         let id = name.to_str().and_then(|name| name.strip_suffix(".expect.json"));
-        ids.extend(id.filter(|id| id.starts_with(|group| groups.contains(&group))).map(str::to_owned));
+        ids.extend(id.map(str::to_owned));
     }
     ids.into_iter().map(|id| case(&folder, id)).collect()
 }
@@ -48,9 +49,9 @@ pub fn cases(groups: RangeInclusive<char>) -> Result<Vec<Case>> {
 fn case(folder: &Path, id: String) -> Result<Case> {
     let text = std::fs::read_to_string(folder.join(format!("{id}.expect.json"))).with_context(|| id.clone())?;
     let mut expect: Map<String, Value> = serde_json::from_str(&text).with_context(|| id.clone())?;
-    for flag in ["args", "exit"] {
-        ensure!(!expect.contains_key(flag), "{id}: {flag} is for the command, which is tested elsewhere");
-    }
+    let exit = expect.remove("exit").map_or(Some(0), |exit| exit.as_i64()).with_context(|| format!("{id}: exit"))?;
+    let args = expect.remove("args").unwrap_or_else(|| Value::Array(Vec::new()));
+    let args = serde_json::from_value(args).with_context(|| format!("{id}: args"))?;
     let mut list = |key: &str| match expect.remove(key) {
         Some(Value::Array(list)) => Ok(list),
         _ => anyhow::bail!("{id}: no list of {key}"),
@@ -58,10 +59,15 @@ fn case(folder: &Path, id: String) -> Result<Case> {
     let (wanted, absent) = (list("decisions")?, list("absent")?);
     let manifest = folder.join(format!("{id}.yaml"));
     let mesh_config = Some(folder.join(format!("{id}.mesh.yaml"))).filter(|file| file.exists());
-    Ok(Case { id, manifest, mesh_config, wanted, absent })
+    Ok(Case { id, manifest, mesh_config, wanted, absent, args, exit })
 }
 
 impl Case {
+    /// Whether it needs flags or fails: then it is for the command.
+    pub fn is_about_the_command(&self) -> bool {
+        !self.args.is_empty() || self.exit != 0
+    }
+
     /// How the output differs from what is wanted, as far as `concerns` says that it counts; and how much was compared.
     pub fn compare(&self, output: &Value, concerns: impl Fn(&Value) -> bool) -> Compared {
         let mut compared = Compared::default();

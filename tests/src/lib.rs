@@ -1,8 +1,10 @@
 //! Support of the tests: hostile components, generated meshes, native resolvers. Nothing of it ships.
 
 pub mod candidate;
+pub mod config_store;
 pub mod conformance;
 pub mod demo;
+pub mod edited;
 pub mod guests;
 pub mod mesh;
 pub mod native;

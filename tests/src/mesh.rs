@@ -19,8 +19,11 @@ pub mod history;
 pub mod manifests;
 pub mod rules;
 
-pub use draft::{Draft, ListenerDraft, gateway, gateway_class, hbone, listener, namespace, pod, service, waypoint};
-pub use generate::MeshSize;
+pub use draft::{
+    Draft, EndpointDraft, ListenerDraft, at, authorization_policy, endpoint_slice, gateway, gateway_class, hbone,
+    listener, namespace, pod, service, service_entry, waypoint, workload_entry,
+};
+pub use generate::{MeshSize, Objects};
 
 use model::{Event, Facts, Object, Store};
 

@@ -219,7 +219,8 @@ mod tests {
 
     fn table(description: Arc<Description>, resolver: Arc<dyn model::Resolver>) -> (Table, usize) {
         let store = mesh::store(MeshSize::MEDIUM.objects(3));
-        let terms = Terms { settings: "".into(), denied: Choice::Blocked, undecided: Choice::Blocked };
+        let terms =
+            Terms { settings: "".into(), denied: Choice::Blocked, undecided: Choice::Blocked, unresolved: None };
         let decider = Decider::new(1, description, resolver, terms, &store).unwrap_or_else(|(_, why)| panic!("{why}"));
         (decider.table().clone(), decider.distinct())
     }

@@ -24,5 +24,8 @@ mod endings;
 #[path = "e2e_agent/commands.rs"]
 mod commands;
 
+#[path = "e2e_agent/capture.rs"]
+mod capture;
+
 #[path = "e2e_agent/demo.rs"]
 mod demo;

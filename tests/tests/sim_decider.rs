@@ -1,7 +1,8 @@
-//! What a Decider keeps up while a mesh changes equals what it would decide afresh, for generated histories; and what it
-//! announces is what changed, neither more nor less. No component: the rules are plain Rust (`tests::mesh::rules`).
+//! What a Decider keeps up while a mesh changes equals what a fresh store of the same objects would give it, for generated
+//! histories over all kinds of objects; and what it announces is what changed, neither more nor less. No component: the rules
+//! are the istio plugin's, natively, or plain ones written apart from it, or a fingerprint of the question.
 //!
-//! `WAYSWITCH_HISTORIES` says how many histories (1,000 unless set), `WAYSWITCH_SEED` repeats a run. A history that failed
+//! `WAYSWITCH_HISTORIES` says how many histories (10,000 unless set), `WAYSWITCH_SEED` repeats a run. A history that failed
 //! is kept in `proptest-regressions/` and tried first from then on.
 #![expect(
     clippy::expect_used,
@@ -10,68 +11,122 @@
     reason = "a test fails by a panic; what a resolver was asked is counted behind a lock that only a failed test poisons"
 )]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::batch::{Answer, Batch};
 use model::decider::{BATCH_ROWS_MAX, Terms};
 use model::decision::Choice;
 use model::description::{Description, Fields, Reach};
-use model::gateway::GatewayKey;
-use model::object::{Kind, ObjectKey};
+use model::object::ObjectKey;
 use model::projection::Projection;
 use model::store::Changes;
-use model::table::{RowChange, RowKind, Subject};
+use model::table::{RowChange, Subject};
 use model::{
-    Decider, Decision, Event, Facts, Labels, Name, Object, ResolveFailure, Resolver, Row, RowKey, Store, Table,
+    Decider, Decision, Event, Facts, IstioVersion, Mesh, Object, ResolveFailure, Resolver, Row, RowKey, Store, Table,
 };
+use plugin_istio::Istio;
 use proptest::prelude::*;
 use proptest::test_runner::{
     Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner,
 };
-use tests::mesh::history::{History, Operation, histories};
-use tests::mesh::{GATEWAY_NAME, USE_WAYPOINT, USE_WAYPOINT_NAMESPACE, WAYPOINT_FOR, rules};
+use tests::mesh::history::{Effect, History, Operation, histories};
+use tests::mesh::rules;
 use tests::native::Native;
 
-/// Histories of all tests of this file together.
-const HISTORIES: u32 = 1_000;
+#[path = "sim_decider/failing.rs"]
+mod failing;
+#[path = "sim_decider/oracle.rs"]
+mod oracle;
+
+use oracle::Oracle;
+
+/// Histories of all tests that follow a Decider, together.
+const HISTORIES: u32 = 10_000;
 /// Steps of a history after the first.
-const STEPS_MAX: usize = 30;
+const STEPS_MAX: usize = 25;
 
 type Checked = Result<(), TestCaseError>;
 
 #[test]
 fn histories_under_rules_that_see_what_is_referenced() {
-    check(Reach::Referenced);
+    // Half of all: this is the reach of the plugin that ships.
+    check(HISTORIES / 2, any::<Case>, |case| replay(Reach::Referenced, case));
 }
 
 #[test]
 fn histories_under_rules_that_see_their_own_namespace() {
-    check(Reach::OwnNamespace);
+    check(HISTORIES / 4, any::<Case>, |case| replay(Reach::OwnNamespace, case));
 }
 
 #[test]
 fn histories_under_rules_that_see_every_gateway() {
-    check(Reach::All);
+    check(HISTORIES / 4, any::<Case>, |case| replay(Reach::All, case));
 }
 
 /// A history and what it is decided by.
 #[derive(Clone, Debug)]
 struct Case {
-    /// Whether names, hosts and service accounts are declared: they make every row distinct.
+    answers: Answers,
+    /// Whether names, hosts and service accounts are declared: they make every row distinct. Not by the plugin.
     fields: bool,
-    /// Whether the answer tells all inputs apart, or is one that a mesh would get.
-    fingerprints: bool,
+    istio: IstioVersion,
     history: History,
 }
 
-fn check(reach: Reach) {
-    let setting = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
+/// What answers questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answers {
+    /// A hash of the whole question: then no difference is overlooked.
+    Fingerprints,
+    /// [`rules::PlainRules`].
+    Plain,
+    /// The plugin's own code, under what it declares itself: it sees what is referenced.
+    Plugin,
+}
+
+impl Arbitrary for Case {
+    type Parameters = ();
+    type Strategy = BoxedStrategy<Self>;
+
+    fn arbitrary_with((): ()) -> BoxedStrategy<Self> {
+        let answers = prop::sample::select(vec![Answers::Fingerprints, Answers::Plain, Answers::Plugin]);
+        // Hosts are disputed since 1.29, entries have a visibility since 1.31.
+        let istio = prop::sample::select(vec!["1.31", "1.29", "1.22"]).prop_map(|it| it.parse().expect("a version"));
+        let case = (answers, any::<bool>(), istio, histories(STEPS_MAX));
+        case.prop_map(|(answers, fields, istio, history)| Self { answers, fields, istio, history }).boxed()
+    }
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect(name))
+}
+
+/// Runs so many of the ten thousand cases on all processors; a failure names its seed, and is kept.
+fn check<C: Debug, S: Strategy<Value = C>>(
+    share: u32,
+    cases: impl Fn() -> S + Sync,
+    replay: impl Fn(&C) -> Checked + Sync,
+) {
     let seed = setting("WAYSWITCH_SEED").unwrap_or_else(some_seed);
-    let cases = setting("WAYSWITCH_HISTORIES").map_or(HISTORIES, |n| u32::try_from(n).expect("a number of histories"));
+    let wanted = setting("WAYSWITCH_HISTORIES").unwrap_or(HISTORIES.into()) * u64::from(share);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let each = wanted.div_ceil(u64::from(HISTORIES) * threads);
+    let (cases, replay) = (&cases, &replay);
+    std::thread::scope(|scope| {
+        for at in 0..threads {
+            scope.spawn(move || run(seed.wrapping_add(at), each, cases(), replay));
+        }
+    });
+}
+
+/// Panics with the shortest case that fails.
+fn run<C: Debug>(seed: u64, count: u64, cases: impl Strategy<Value = C>, replay: &impl Fn(&C) -> Checked) {
     let config = Config {
-        cases: cases.div_ceil(3),
+        cases: u32::try_from(count).expect("a number of histories"),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/proptest-regressions/sim_decider.txt"
@@ -81,17 +136,11 @@ fn check(reach: Reach) {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let case = (any::<bool>(), any::<bool>(), histories(STEPS_MAX)).prop_map(|(fields, fingerprints, history)| Case {
-        fields,
-        fingerprints,
-        history,
-    });
-    match runner.run(&case, |case| replay(reach, &case)) {
+    match runner.run(&cases, |case| replay(&case)) {
         Ok(()) => {}
-        Err(TestError::Fail(why, Case { fields, fingerprints, history })) => panic!(
-            "{why}\n\nreach {reach:?}, fields {fields}, fingerprints {fingerprints}; WAYSWITCH_SEED={seed}; \
-             the shortest history that fails:\n{history:?}"
-        ),
+        Err(TestError::Fail(why, case)) => {
+            panic!("{why}\n\nWAYSWITCH_SEED={seed}; the shortest history that fails:\n{case:#?}")
+        }
         Err(TestError::Abort(why)) => panic!("gave up: {why}; WAYSWITCH_SEED={seed}"),
     }
 }
@@ -105,6 +154,7 @@ fn some_seed() -> u64 {
 /// The mesh, the Decider that follows it, and what is remembered to judge both.
 struct World {
     objects: BTreeMap<ObjectKey, Object>,
+    facts: Facts,
     store: Store,
     description: Arc<Description>,
     asked: Arc<Asked>,
@@ -117,12 +167,7 @@ struct World {
 type Look = (Subject, Decision, u64, Option<String>);
 
 fn replay(reach: Reach, case: &Case) -> Checked {
-    let fields = if case.fields {
-        Fields { service_account: true, name: true, hosts: true, ..Fields::default() }
-    } else {
-        Fields::default()
-    };
-    let mut world = World::new(rules::description(reach, fields), case.fingerprints)?;
+    let mut world = World::new(reach, case)?;
     for step in &case.history.steps {
         world.step(step)?;
         if step.len() == 1 {
@@ -132,12 +177,27 @@ fn replay(reach: Reach, case: &Case) -> Checked {
     world.invariant_a_held_table_never_changes()
 }
 
+/// What is declared: by the plugin itself, or on behalf of rules that would take anything.
+fn declared(reach: Reach, case: &Case) -> Arc<Description> {
+    let fields = if case.fields {
+        Fields { service_account: true, name: true, hosts: true, ..Fields::default() }
+    } else {
+        Fields::default()
+    };
+    match case.answers {
+        Answers::Plugin if reach == Reach::Referenced => Native::<Istio>::new("").expect("settings of no text").1,
+        _ => rules::description(reach, fields),
+    }
+}
+
 impl World {
-    fn new(description: Arc<Description>, fingerprints: bool) -> Result<Self, TestCaseError> {
-        let store = Store::new(Facts::default());
-        let asked = Arc::new(Asked { fingerprints, questions: Mutex::default() });
+    fn new(reach: Reach, case: &Case) -> Result<Self, TestCaseError> {
+        let facts = Facts { istio: case.istio, ..Facts::default() };
+        let store = Store::new(facts.clone());
+        let asked = Arc::new(Asked::by(case.answers));
+        let description = declared(reach, case);
         let decider = fresh(&description, asked.clone(), &store)?;
-        Ok(Self { objects: BTreeMap::new(), store, description, asked, decider, held: Vec::new() })
+        Ok(Self { objects: BTreeMap::new(), facts, store, description, asked, decider, held: Vec::new() })
     }
 
     fn step(&mut self, operations: &[Operation]) -> Checked {
@@ -145,41 +205,59 @@ impl World {
         if self.held.len() < 8 {
             self.held.push((before.clone(), looks(&before)));
         }
-        let revision = self.store.revision();
-        let events: Vec<Event> = operations.iter().map(Operation::event).collect();
-        let really = events.iter().filter(|event| self.really_changes(event)).count();
-        let changes = self.store.apply_all(events);
-        self.invariant_the_revision_counts_real_changes(revision, really, &changes)?;
+        let changes = self.change(operations)?;
         let announced = self.decider.apply(&self.store, &changes);
-        self.invariant_kept_up_equals_fresh()?;
-        self.invariant_announced_is_the_difference(&before, &announced)?;
+        self.invariant_kept_up_equals_fresh(&announced)?;
+        invariant_announced_is_the_difference(&before, self.decider.table(), &announced)?;
         self.invariant_only_announced_rows_get_the_new_revision(&before, &announced)?;
-        self.invariant_rows_are_what_is_published()?;
-        self.invariant_questions_hold_what_was_declared()?;
+        Oracle::of(&self.objects, &self.facts).check(self.decider.table(), &self.description)?;
         self.asked.invariant_each_question_is_asked_once()
     }
 
-    /// Follows the event in a plain map; true when it changed something there.
-    fn really_changes(&mut self, event: &Event) -> bool {
+    /// The objects follow in the store and in a plain map.
+    fn change(&mut self, operations: &[Operation]) -> Result<Changes, TestCaseError> {
+        let (revision, mut changes, mut really) = (self.store.revision(), Changes::default(), 0);
+        for effect in operations.iter().map(Operation::effect) {
+            really += u64::from(match &effect {
+                Effect::Event(event) => self.note(event),
+                Effect::Mesh(mesh) => self.note_mesh(mesh),
+            });
+            changes.merge(effect.apply(&mut self.store));
+        }
+        prop_assert_eq!(self.store.revision(), revision + really, "the revision counts what really changed");
+        prop_assert!(really > 0 || changes.is_empty(), "nothing changed, but {:?} is said to be concerned", changes);
+        prop_assert_eq!(self.store.len(), self.objects.len());
+        Ok(changes)
+    }
+
+    /// True when it changed something.
+    fn note(&mut self, event: &Event) -> bool {
         match event {
             Event::Apply(object) => self.objects.insert(object.key(), object.clone()).as_ref() != Some(object),
             Event::Delete(key) => self.objects.remove(key).is_some(),
         }
     }
 
-    fn invariant_the_revision_counts_real_changes(&self, before: u64, really: usize, changes: &Changes) -> Checked {
-        prop_assert_eq!(self.store.revision(), before + really as u64, "the revision counts what really changed");
-        prop_assert!(really > 0 || changes.is_empty(), "nothing changed, but {:?} is said to be concerned", changes);
-        prop_assert_eq!(self.store.len(), self.objects.len());
-        Ok(())
+    fn note_mesh(&mut self, mesh: &Mesh) -> bool {
+        let changed = self.facts.mesh != *mesh;
+        self.facts.mesh = mesh.clone();
+        changed
     }
 
-    fn invariant_kept_up_equals_fresh(&self) -> Checked {
-        let afresh = fresh(&self.description, Arc::new(Asked::silently(self.asked.fingerprints)), &self.store)?;
+    /// Another store of the same objects, which come in another order.
+    fn rebuilt(&self) -> Store {
+        let mut store = Store::new(self.facts.clone());
+        store.apply_all(self.objects.values().rev().cloned().map(Event::Apply));
+        store
+    }
+
+    fn invariant_kept_up_equals_fresh(&self, announced: &[RowChange]) -> Checked {
+        let rebuilt = self.rebuilt();
+        let afresh = fresh(&self.description, Arc::new(Asked::by(self.asked.answers)), &rebuilt)?;
         let (kept, afresh) = (self.decider.table(), afresh.table());
-        prop_assert_eq!((kept.revision, afresh.revision), (self.store.revision(), self.store.revision()));
+        prop_assert_eq!(kept.revision, self.store.revision());
         let keys = |table: &Table| table.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>();
-        prop_assert_eq!(keys(kept), keys(afresh), "the same rows");
+        prop_assert_eq!(keys(kept), keys(afresh), "the same rows; {} were announced", announced.len());
         for ((key, kept), (_, afresh)) in kept.iter().zip(afresh.iter()) {
             prop_assert_eq!(&*kept.decision, &*afresh.decision, "decision of {}", key);
             prop_assert_eq!(&kept.subject, &afresh.subject, "subject of {}", key);
@@ -188,26 +266,7 @@ impl World {
         }
         // They differ in the revision at which rows last moved, which no sink cares about.
         prop_assert!(kept.diff(afresh).is_empty(), "a difference of tables that have the same effect");
-        Ok(())
-    }
-
-    fn invariant_announced_is_the_difference(&self, before: &Table, announced: &[RowChange]) -> Checked {
-        let after = self.decider.table();
-        let shown = |changes: &[RowChange]| changes.iter().map(show).collect::<Vec<_>>();
-        let mut naive = Vec::new();
-        let (old, new): (HashMap<_, _>, HashMap<_, _>) = (before.iter().collect(), after.iter().collect());
-        let mut keys: Vec<&RowKey> = old.keys().chain(new.keys()).copied().collect();
-        keys.sort();
-        keys.dedup();
-        for key in keys {
-            let (old, new) = (old.get(key).copied(), new.get(key).copied());
-            let effect = |row: Option<&Row>| row.map(|row| (row.subject.clone(), row.decision.clone()));
-            if effect(old) != effect(new) {
-                naive.push(RowChange { key: key.clone(), before: old.cloned(), after: new.cloned() });
-            }
-        }
-        prop_assert_eq!(shown(announced), shown(&naive), "announced, and compared row by row");
-        prop_assert_eq!(shown(&before.diff(after)), shown(&naive), "Table::diff, and compared row by row");
+        prop_assert_eq!(kept.len(), kept.iter().count());
         Ok(())
     }
 
@@ -225,97 +284,13 @@ impl World {
         Ok(())
     }
 
-    /// Existence and subjects against the objects themselves (R32, R48, Q7, R97).
-    fn invariant_rows_are_what_is_published(&self) -> Checked {
-        let mut published = Vec::new();
-        for object in self.objects.values() {
-            let (kind, addresses, by_address) = match object {
-                Object::Service(o) if !o.external_name && o.bad_address.is_none() => {
-                    (RowKind::Service, &o.addresses, true)
-                }
-                Object::Pod(o) if !o.finished && o.bad_address.is_none() && !o.addresses.is_empty() => {
-                    (RowKind::Pod, &o.addresses, !o.host_network)
-                }
-                _ => continue,
-            };
-            let meta = object.meta();
-            published.push((RowKey::new(kind, &meta.namespace, &meta.name), addresses, by_address));
-        }
-        published.sort();
-        let rows = self.decider.table().iter();
-        let rows = rows.map(|(key, row)| (key.clone(), &row.subject.addresses, row.subject.dialled_by_address));
-        prop_assert_eq!(rows.collect::<Vec<_>>(), published, "rows, and objects that are published");
-        Ok(())
-    }
-
-    /// The projection against the objects themselves: candidates by brute force, labels and selectors looked up afresh.
-    fn invariant_questions_hold_what_was_declared(&self) -> Checked {
-        for (key, row) in self.decider.table().iter() {
-            let input = &row.input;
-            let meta = self.object(row_kind(key.kind), &key.namespace, &key.name).map(Object::meta);
-            let Some(meta) = meta else {
-                return Err(TestCaseError::fail(format!("{key} has a row but no object")));
-            };
-            let own_namespace = self.object(Kind::Namespace, "", &key.namespace).map(|object| &object.meta().labels);
-            let nothing = Labels::default();
-            let ns_labels = own_namespace.unwrap_or(&nothing);
-            prop_assert_eq!(input.namespace.known, own_namespace.is_some(), "{}", key);
-            prop_assert_eq!(&**input.namespace.labels, &read(ns_labels, "istio.io/use-waypoint"), "{}", key);
-            let candidates: Vec<&GatewayKey> = input.candidates.iter().map(|gateway| &gateway.key).collect();
-            let expected = self.candidates(&key.namespace, &meta.labels, ns_labels);
-            prop_assert_eq!(candidates, expected.iter().collect::<Vec<_>>(), "candidates of {}", key);
-            let mut selected = Vec::new();
-            for view in &input.candidates {
-                let object = self.object(Kind::Gateway, &view.key.namespace, &view.key.name);
-                let Some(Object::Gateway(gateway)) = object else {
-                    return Err(TestCaseError::fail(format!("{} is a candidate but no object", view.key)));
-                };
-                prop_assert_eq!(&view.addresses, &gateway.addresses);
-                let class = self.object(Kind::GatewayClass, "", &gateway.class).map(|class| &class.meta().labels);
-                let seen = view.class.as_ref().map(|class| (class.name.clone(), class.labels.to_vec()));
-                let labels = read(class.unwrap_or(&nothing), WAYPOINT_FOR);
-                prop_assert_eq!(seen, Some((gateway.class.clone(), labels)), "class of {}", view.key);
-                for (shown, listener) in view.listeners.iter().zip(&gateway.listeners) {
-                    let matches = listener.selector.as_ref().is_some_and(|selector| selector.matches(ns_labels));
-                    prop_assert_eq!(shown.selector.is_some(), listener.selector.is_some());
-                    selected.extend(shown.selector.filter(|_| matches));
-                }
-            }
-            selected.sort_unstable();
-            selected.dedup();
-            prop_assert_eq!(&input.namespace.selected_by, &selected, "selectors that match {}", key.namespace);
-        }
-        Ok(())
-    }
-
-    fn candidates(&self, namespace: &str, own: &Labels, inherited: &Labels) -> Vec<GatewayKey> {
-        let names = |gateway: &GatewayKey, labels: &Labels| {
-            let place = labels.get(USE_WAYPOINT_NAMESPACE).map_or(namespace, |name| name);
-            labels.get(USE_WAYPOINT) == Some(&gateway.name) && *gateway.namespace == *place
-        };
-        let instance =
-            |gateway: &GatewayKey| own.get(GATEWAY_NAME) == Some(&gateway.name) && *gateway.namespace == *namespace;
-        let gateways = self.objects.values().filter(|object| object.kind() == Kind::Gateway);
-        let keys = gateways.map(|object| GatewayKey::new(&object.meta().namespace, &object.meta().name));
-        let within = |key: &GatewayKey| match self.description.reach {
-            Reach::All => true,
-            Reach::OwnNamespace if *key.namespace == *namespace => true,
-            _ => names(key, own) || names(key, inherited) || instance(key),
-        };
-        keys.filter(within).collect()
-    }
-
-    fn object(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Object> {
-        self.objects.get(&ObjectKey::new(kind, namespace, name))
-    }
-
     fn invariant_saying_it_again_changes_nothing(&mut self, operations: &[Operation]) -> Checked {
-        let (revision, asked) = (self.store.revision(), self.asked.count());
-        let changes = self.store.apply_all(operations.iter().map(Operation::event));
+        let asked = self.asked.count();
+        let changes = self.change(operations)?;
         prop_assert!(changes.is_empty(), "said twice: {:?}", changes);
         let announced = self.decider.apply(&self.store, &changes);
         prop_assert!(announced.is_empty(), "said twice: {:?}", announced);
-        prop_assert_eq!((self.store.revision(), self.asked.count()), (revision, asked));
+        prop_assert_eq!(self.asked.count(), asked);
         Ok(())
     }
 
@@ -327,21 +302,32 @@ impl World {
     }
 }
 
-fn fresh(description: &Arc<Description>, resolver: Arc<dyn Resolver>, store: &Store) -> Result<Decider, TestCaseError> {
-    let terms = Terms { settings: "".into(), denied: Choice::Direct, undecided: Choice::Blocked };
-    Decider::new(1, Arc::clone(description), resolver, terms, store)
-        .map_err(|(row, why)| TestCaseError::fail(format!("{row:?}: {why}")))
-}
-
-fn row_kind(kind: RowKind) -> Kind {
-    match kind {
-        RowKind::Pod => Kind::Pod,
-        RowKind::Service => Kind::Service,
+fn invariant_announced_is_the_difference(before: &Table, after: &Table, announced: &[RowChange]) -> Checked {
+    let shown = |changes: &[RowChange]| changes.iter().map(show).collect::<Vec<_>>();
+    let mut naive = Vec::new();
+    let (old, new): (HashMap<_, _>, HashMap<_, _>) = (before.iter().collect(), after.iter().collect());
+    let mut keys: Vec<&RowKey> = old.keys().chain(new.keys()).copied().collect();
+    keys.sort();
+    keys.dedup();
+    for key in keys {
+        let (old, new) = (old.get(key).copied(), new.get(key).copied());
+        let effect = |row: Option<&Row>| row.map(|row| (row.subject.clone(), row.decision.clone()));
+        if effect(old) != effect(new) {
+            naive.push(RowChange { key: key.clone(), before: old.cloned(), after: new.cloned() });
+        }
     }
+    prop_assert_eq!(shown(announced), shown(&naive), "announced, and compared row by row");
+    prop_assert_eq!(shown(&before.diff(after)), shown(&naive), "Table::diff, and compared row by row");
+    Ok(())
 }
 
-fn read(labels: &Labels, prefix: &str) -> Vec<(Name, Name)> {
-    labels.iter().filter(|(key, _)| key.starts_with(prefix)).cloned().collect()
+fn terms() -> Terms {
+    Terms { settings: "".into(), denied: Choice::Direct, undecided: Choice::Blocked, unresolved: None }
+}
+
+fn fresh(description: &Arc<Description>, resolver: Arc<dyn Resolver>, store: &Store) -> Result<Decider, TestCaseError> {
+    Decider::new(1, Arc::clone(description), resolver, terms(), store)
+        .map_err(|(row, why)| TestCaseError::fail(format!("{row:?}: {why}")))
 }
 
 fn looks(table: &Table) -> Vec<(RowKey, Look)> {
@@ -358,14 +344,15 @@ fn show(change: &RowChange) -> (String, Option<Look>, Option<Look>) {
 
 /// A resolver that remembers what it was asked.
 struct Asked {
-    /// Answers with a hash of the whole question instead of by [`rules::PlainRules`]: then no difference is overlooked.
-    fingerprints: bool,
+    answers: Answers,
+    plugin: Native<Istio>,
     questions: Mutex<HashMap<u64, u32>>,
 }
 
 impl Asked {
-    fn silently(fingerprints: bool) -> Self {
-        Self { fingerprints, questions: Mutex::default() }
+    fn by(answers: Answers) -> Self {
+        let (plugin, _) = Native::<Istio>::new("").expect("settings of no text");
+        Self { answers, plugin, questions: Mutex::default() }
     }
 
     fn count(&self) -> u32 {
@@ -381,29 +368,36 @@ impl Asked {
     }
 }
 
+/// Of each question of a batch, which must all be distinct.
+fn hashes(batch: &Batch<'_>) -> Result<Vec<u64>, ResolveFailure> {
+    let hashes: Vec<u64> = batch.subjects.iter().map(|question| hash(question.input)).collect();
+    let mut distinct = hashes.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    if distinct.len() != hashes.len() {
+        let what = "the same question twice in one batch".to_owned();
+        return Err(ResolveFailure { limit: None, what, row: None });
+    }
+    Ok(hashes)
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
 impl Resolver for Asked {
     fn resolve(&self, batch: &Batch<'_>) -> Result<Vec<Answer>, ResolveFailure> {
-        let mut hashes = Vec::new();
-        for question in &batch.subjects {
-            let mut hasher = DefaultHasher::new();
-            question.input.hash(&mut hasher);
-            hashes.push(hasher.finish());
-        }
-        let mut distinct = hashes.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        if distinct.len() != hashes.len() {
-            let what = "the same question twice in one batch".to_owned();
-            return Err(ResolveFailure { limit: None, what, row: None });
-        }
+        let hashes = hashes(batch)?;
         let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
         for hash in &hashes {
             *questions.entry(*hash).or_default() += 1;
         }
-        if self.fingerprints {
-            Ok(hashes.iter().map(|hash| rules::direct(Some(&format!("F{hash:x}")))).collect())
-        } else {
-            rules::PlainRules.resolve(batch)
+        match self.answers {
+            Answers::Fingerprints => Ok(hashes.iter().map(|hash| rules::direct(Some(&format!("F{hash:x}")))).collect()),
+            Answers::Plain => rules::PlainRules.resolve(batch),
+            Answers::Plugin => self.plugin.resolve(batch),
         }
     }
 }
@@ -411,44 +405,54 @@ impl Resolver for Asked {
 /// The plugin's code against rules that were written apart from it. Both stand on the same projection and floor.
 #[test]
 fn two_sets_of_rules_written_from_the_specification_agree() {
-    let (istio, description) = Native::<plugin_istio::Istio>::new("").expect("settings of no text");
-    let istio: Arc<dyn Resolver> = Arc::new(istio);
-    let mut runner = TestRunner::deterministic();
-    let outcome = runner.run(&histories(STEPS_MAX), |history| {
-        let mut store = Store::new(Facts::default());
-        store.apply_all(history.steps.iter().flatten().map(Operation::event));
-        let istio = fresh(&description, Arc::clone(&istio), &store)?;
-        let plain =
-            fresh(&rules::description(Reach::Referenced, Fields::default()), Arc::new(rules::PlainRules), &store)?;
-        let changes = plain.table().diff(istio.table());
-        prop_assert!(changes.is_empty(), "plain rules, and the plugin: {:?}", changes.first().map(show));
-        Ok(())
-    });
-    if let Err(failure) = outcome {
-        panic!("{failure}");
-    }
+    let (plugin, description) = Native::<Istio>::new("").expect("settings of no text");
+    let plugin: Arc<dyn Resolver> = Arc::new(plugin);
+    let through = AtomicU64::new(0);
+    check(
+        HISTORIES / 10,
+        || histories(STEPS_MAX),
+        |history: &History| {
+            let mut store = Store::new(Facts::default());
+            for operation in history.steps.iter().flatten() {
+                operation.effect().apply(&mut store);
+            }
+            let plugin = fresh(&description, Arc::clone(&plugin), &store)?;
+            let plain = rules::description(Reach::Referenced, Fields::default());
+            let plain = fresh(&plain, Arc::new(rules::PlainRules), &store)?;
+            let changes = plain.table().diff(plugin.table());
+            prop_assert!(changes.is_empty(), "plain rules, and the plugin: {:?}", changes.first().map(show));
+            let bound = plugin.table().iter().filter(|(_, row)| !row.decision.targets().is_empty());
+            through.fetch_add(bound.count() as u64, Ordering::Relaxed);
+            Ok(())
+        },
+    );
+    assert!(through.into_inner() > 0, "some row goes through a waypoint");
 }
 
 /// What the projection alone says is concerned.
 #[test]
 fn a_projection_names_exactly_the_rows_whose_question_or_subject_changed() {
-    let mut runner = TestRunner::deterministic();
     let description = rules::description(Reach::Referenced, Fields::default());
-    let outcome = runner.run(&histories(STEPS_MAX), |history| {
-        let mut store = Store::new(Facts::default());
-        let mut projection = Projection::new(description.clone(), &store);
-        for step in &history.steps {
-            let old: HashMap<_, _> = projection.rows().map(|(key, row)| (key.clone(), row.clone())).collect();
-            let changes = store.apply_all(step.iter().map(Operation::event));
-            let concerned = projection.apply(&store, &changes);
-            let keys: std::collections::BTreeSet<_> =
-                old.keys().cloned().chain(projection.rows().map(|(key, _)| key.clone())).collect();
-            let changed = keys.into_iter().filter(|key| old.get(key) != projection.get(key));
-            prop_assert_eq!(concerned, changed.collect::<std::collections::BTreeSet<_>>());
-        }
-        Ok(())
-    });
-    if let Err(failure) = outcome {
-        panic!("{failure}");
-    }
+    check(
+        HISTORIES / 10,
+        || histories(STEPS_MAX),
+        |history: &History| {
+            let mut store = Store::new(Facts::default());
+            let mut projection = Projection::new(description.clone(), &store);
+            for step in &history.steps {
+                let old: BTreeMap<_, _> = projection.rows().map(|(key, row)| (key.clone(), row.clone())).collect();
+                let mut changes = Changes::default();
+                for operation in step {
+                    changes.merge(operation.effect().apply(&mut store));
+                }
+                let concerned = projection.apply(&store, &changes);
+                let fresh = Projection::new(description.clone(), &store);
+                prop_assert!(projection.rows().eq(fresh.rows()), "what is kept up is what a fresh look gives");
+                let keys: BTreeSet<_> = old.keys().cloned().chain(fresh.rows().map(|(key, _)| key.clone())).collect();
+                let changed = keys.into_iter().filter(|key| old.get(key) != fresh.get(key));
+                prop_assert_eq!(concerned, changed.collect::<BTreeSet<_>>());
+            }
+            Ok(())
+        },
+    );
 }

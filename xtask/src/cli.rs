@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::setup::Source;
-use crate::{bench, build, check, demo, setup, test, tidy};
+use crate::{bench, build, check, demo, fuzz, setup, test, tidy};
 
 /// Sets up, builds, shows and tests wayswitch. Every command first makes what it needs.
 #[derive(Parser)]
@@ -42,6 +42,14 @@ enum Command {
         /// Part of a benchmark's name.
         filter: Option<String>,
     },
+    /// Makes up inputs for a fuzz target and adds what is new to its corpus. Needs a C++ compiler for libFuzzer.
+    Fuzz {
+        /// What to fuzz.
+        target: fuzz::Target,
+        /// For how long.
+        #[arg(long, default_value_t = 600)]
+        seconds: u32,
+    },
 }
 
 impl Cli {
@@ -55,6 +63,7 @@ impl Cli {
             Command::Check => check::run(self.toolchain),
             Command::Tidy => tidy::run(),
             Command::Bench { filter } => bench::run(self.toolchain, filter.as_deref()),
+            Command::Fuzz { target, seconds } => fuzz::run(target, seconds),
         }
     }
 }

@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod cli;
 mod demo;
+mod fuzz;
 mod metadata;
 mod process;
 mod setup;

@@ -13,19 +13,21 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use model::Store;
-use model::projection::node_input;
 use model::table::{RowKey, RowKind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::capture;
 use crate::conductor::Message;
 use crate::config::AdminAddress;
+use crate::explanation::{Dropped, Explainer, NotExplained};
 use crate::output;
 use crate::published::Published;
 
@@ -39,6 +41,7 @@ pub(crate) struct Admin {
     pub(crate) store: Arc<ArcSwap<Store>>,
     pub(crate) conductor: SyncSender<Message>,
     pub(crate) explanations: Arc<Semaphore>,
+    pub(crate) captures: Arc<Semaphore>,
 }
 
 /// Explanations under way at once.
@@ -56,6 +59,7 @@ pub(crate) async fn serve(
         .route("/rules", get(rules))
         .route("/decisions", get(decisions))
         .route("/explain", get(explain))
+        .route("/capture", get(capture))
         .route("/sinks", get(sinks));
     // A port can be reached by every process of the network namespace: there only questions are answered.
     let router = match &address {
@@ -146,6 +150,8 @@ struct Which {
     kind: Option<String>,
     namespace: Option<String>,
     name: Option<String>,
+    /// Of an endpoint: its address, or the host that it stands for.
+    part: Option<String>,
 }
 
 impl Which {
@@ -166,7 +172,8 @@ async fn decisions(State(admin): State<Admin>, Query(which): Query<Which>) -> Re
             && which.name.as_deref().is_none_or(|name| *name == *key.name)
     };
     let mut rows = table.iter().filter(|(key, _)| wanted(key));
-    let list: Vec<Value> = rows.by_ref().take(DECISIONS_MAX).map(|(key, row)| output::decision(key, row)).collect();
+    let list: Vec<Value> =
+        rows.by_ref().take(DECISIONS_MAX).flat_map(|(key, row)| output::decisions_of(key, row)).collect();
     let more = rows.count();
     Json(json!({ "rules": table.rules, "revision": table.revision, "decisions": list, "more": more })).into_response()
 }
@@ -177,7 +184,7 @@ async fn explain(State(admin): State<Admin>, Query(which): Query<Which>) -> Resp
         (Ok(Some(kind)), Some(namespace), Some(name)) => (kind, namespace, name),
         _ => return error(StatusCode::BAD_REQUEST, "kind, namespace and name are needed"),
     };
-    let key = RowKey::new(kind, &namespace, &name);
+    let key = RowKey { part: which.part.as_deref().map(Into::into), ..RowKey::new(kind, &namespace, &name) };
     // Each takes an instance from the pool that the decider and candidates need too.
     let Ok(_turn) = admin.explanations.clone().try_acquire_owned() else {
         return error(StatusCode::SERVICE_UNAVAILABLE, "other explanations are under way: ask again");
@@ -185,28 +192,54 @@ async fn explain(State(admin): State<Admin>, Query(which): Query<Which>) -> Resp
     // A component may take its time; the runtime must not wait for it.
     let explained = tokio::task::spawn_blocking(move || explained(&admin, &key)).await;
     match explained {
-        Ok(Ok(value)) => Json(value).into_response(),
-        Ok(Err((status, what))) => error(status, &what),
+        Ok(answer) => answer,
         Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "the explanation was given up"),
     }
 }
 
-fn explained(admin: &Admin, key: &RowKey) -> Result<Value, (StatusCode, String)> {
+fn explained(admin: &Admin, key: &RowKey) -> Response {
     let table = admin.published.table.load_full();
-    let active = admin.published.active.load_full().ok_or((StatusCode::SERVICE_UNAVAILABLE, "no rules yet".into()))?;
+    let Some(active) = admin.published.active.load_full() else {
+        return error(StatusCode::SERVICE_UNAVAILABLE, "no rules yet");
+    };
     if active.rules != table.rules {
-        return Err((StatusCode::SERVICE_UNAVAILABLE, "rules are being swapped: ask again".to_owned()));
+        return error(StatusCode::SERVICE_UNAVAILABLE, "rules are being swapped: ask again");
     }
-    let row = table.get(key).ok_or_else(|| (StatusCode::NOT_FOUND, format!("{key} has no decision")))?;
     let store = admin.store.load_full();
-    let node = node_input(active.component.description(), store.facts());
-    let network = &store.facts().network;
-    let (_, explanation) = active
-        .component
-        .explain(&active.terms.settings, &node, network, &row.input)
-        .map_err(|failure| (StatusCode::INTERNAL_SERVER_ERROR, failure.to_string()))?;
-    Ok(json!({ "rules": table.rules, "revision": table.revision, "component": active.named,
-        "decision": output::decision(key, row), "findings": explanation.findings, "edits": explanation.edits }))
+    let explainer = Explainer { store: &store, table: &table, component: &active.component, terms: &active.terms };
+    match explainer.row(key) {
+        Ok(explained) => {
+            for Dropped { edit, why } in &explained.dropped {
+                tracing::warn!(row = %key, ?edit, why, component = active.named, "an edit does not keep its promise");
+            }
+            let mut value = explained.to_json();
+            if let Value::Object(fields) = &mut value {
+                let beside = [
+                    ("rules", json!(table.rules)),
+                    ("revision", json!(table.revision)),
+                    ("component", json!(active.named)),
+                ];
+                fields.extend(beside.map(|(key, value)| (key.to_owned(), value)));
+            }
+            Json(value).into_response()
+        }
+        Err(not @ NotExplained::Failed(..)) => error(StatusCode::INTERNAL_SERVER_ERROR, &not.to_string()),
+        Err(not) => {
+            let body = json!({ "error": not.to_string(), "unpublished": not.unpublished() });
+            (StatusCode::NOT_FOUND, Json(body)).into_response()
+        }
+    }
+}
+
+/// Everything that is known and decided, written while it is read: see [`crate::capture`].
+async fn capture(State(admin): State<Admin>) -> Response {
+    let Ok(turn) = admin.captures.try_acquire_owned() else {
+        return error(StatusCode::SERVICE_UNAVAILABLE, "another capture is under way: ask again");
+    };
+    match capture::stream(admin.published, admin.store, turn) {
+        Ok(body) => ([(CONTENT_TYPE, "application/x-ndjson")], body).into_response(),
+        Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "there is no thread for a capture"),
+    }
 }
 
 async fn sinks(State(admin): State<Admin>) -> Response {

@@ -5,8 +5,19 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::capture::Rules;
 use crate::commands;
 use crate::config::AgentFlags;
+
+mod bypass;
+mod diff;
+mod lint;
+mod waypoints;
+
+pub use bypass::{BypassFlags, BypassOutput, DenyHoles};
+pub use diff::{DiffFlags, With};
+pub use lint::{Deny, LintFlags, LintOutput, RuleSeverity};
+pub use waypoints::{RowName, WaypointName, WaypointsFlags};
 
 /// Decides through which waypoint traffic goes, by rules that can be swapped while it flows.
 #[derive(Debug, Parser)]
@@ -24,6 +35,16 @@ enum Command {
     Resolve(ResolveFlags),
     /// Say why one object gets the waypoint it gets: which rule, object and label decided
     Explain(ExplainFlags),
+    /// Say what is wrong with a mesh, where it is written, and what to do. Exit status 1 if there are errors
+    Lint(LintFlags),
+    /// Say who gets past the waypoint of a destination, and what would close each way
+    Bypass(BypassFlags),
+    /// Say what two meshes, or two ways to decide one, decide differently
+    Diff(Box<DiffFlags>),
+    /// List the waypoints of a mesh, what is bound to each, and what names it in vain
+    Waypoints(WaypointsFlags),
+    /// Write the mesh and the decisions of a running agent, or of manifests, to a file that -f of every command takes
+    Capture(CaptureFlags),
     /// Look at components
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -45,30 +66,87 @@ enum PluginCommand {
 /// Where the mesh is read from, and what is known without objects.
 #[derive(Clone, Debug, Args)]
 pub struct MeshFlags {
-    /// A YAML or JSON file with manifests, or a folder of them; may be given several times, later objects win
+    /// A YAML or JSON file with manifests, a folder of them, or a capture; may be given several times, later objects win
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
+    /// How it is decided.
+    #[command(flatten)]
+    pub terms: TermFlags,
+}
+
+/// How a mesh is decided, and what is known about it without objects. A flag wins over what a capture says.
+#[derive(Clone, Debug, Args)]
+pub struct TermFlags {
     /// Go on when a document cannot be read; problems are still printed
     #[arg(long)]
     pub keep_going: bool,
     /// The component that decides; the built-in one follows Istio
     #[arg(long, value_name = "COMPONENT.wasm")]
     pub plugin: Option<PathBuf>,
-    /// Settings for the component, as JSON text
-    #[arg(long, value_name = "JSON", default_value = "")]
-    pub settings: String,
-    /// DNS suffix of the cluster
-    #[arg(long, default_value = "cluster.local")]
-    pub cluster_domain: String,
-    /// Network of the addresses in the manifests
-    #[arg(long, default_value = "")]
-    pub network: String,
-    /// Id of the cluster
-    #[arg(long, default_value = "Kubernetes")]
-    pub cluster_id: String,
-    /// Istio's MeshConfig, in YAML. Services and pods do not depend on it; it is read so that a broken one is noticed
+    /// Settings for the component, as JSON text [default: those of the capture, or none]
+    #[arg(long, value_name = "JSON")]
+    pub settings: Option<String>,
+    /// DNS suffix of the cluster [default: that of the capture, or cluster.local]
+    #[arg(long)]
+    pub cluster_domain: Option<String>,
+    /// Network of the addresses in the manifests [default: that of the capture, or the empty one]
+    #[arg(long)]
+    pub network: Option<String>,
+    /// Id of the cluster [default: that of the capture, or Kubernetes]
+    #[arg(long)]
+    pub cluster_id: Option<String>,
+    /// Istio's MeshConfig, in YAML: rootNamespace, trustDomain, serviceEntryVisibility, serviceScopeConfigs,
+    /// discoverySelectors
     #[arg(long, value_name = "FILE")]
     pub mesh_config: Option<PathBuf>,
+    /// The version of Istio whose host-side rules are followed, 1.22 to 1.31: conflicts of hosts, visibility. What the
+    /// component follows is its setting `istio` [default: that of the capture, or 1.31]
+    #[arg(long, value_name = "VERSION")]
+    pub istio: Option<model::IstioVersion>,
+    /// The revision of Istio whose objects count [default: that of the capture, or default]
+    #[arg(long, value_name = "NAME")]
+    pub istio_revision: Option<String>,
+    /// What happens to connections while no address of their waypoint is known [default: what the capture or the
+    /// component says]
+    #[arg(long, value_enum)]
+    pub unresolved: Option<Unresolved>,
+    /// The rules of a capture: no flag.
+    #[arg(skip)]
+    pub(crate) captured: Option<Box<Rules>>,
+}
+
+impl TermFlags {
+    /// Whether any of them is there.
+    pub(crate) fn is_given(&self) -> bool {
+        let Self { keep_going, plugin, settings, mesh_config, istio, unresolved, captured, .. } = self;
+        let texts = [settings, &self.cluster_domain, &self.network, &self.cluster_id, &self.istio_revision];
+        let paths = [plugin, mesh_config];
+        *keep_going
+            || istio.is_some()
+            || unresolved.is_some()
+            || captured.is_some()
+            || texts.iter().any(|flag| flag.is_some())
+            || paths.iter().any(|flag| flag.is_some())
+    }
+}
+
+/// What happens while no address of a waypoint is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unresolved {
+    /// Connections fail
+    Fail,
+    /// Connections go past the waypoint
+    Bypass,
+}
+
+impl From<Unresolved> for model::decision::OnUnreachable {
+    fn from(unresolved: Unresolved) -> Self {
+        match unresolved {
+            Unresolved::Fail => Self::Fail,
+            Unresolved::Bypass => Self::Bypass,
+        }
+    }
 }
 
 /// Flags of `resolve`.
@@ -84,17 +162,90 @@ pub struct ResolveFlags {
 
 /// Flags of `explain`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct ExplainFlags {
-    /// The kind of object: service or pod
-    pub kind: model::table::RowKind,
-    /// NAMESPACE/NAME of the object
-    pub object: String,
+    /// What else than one object.
+    #[command(subcommand)]
+    pub about: Option<ExplainAbout>,
+    /// The kind of object: service, serviceentry, pod, workloadentry, serviceentryendpoint, endpointsliceendpoint
+    #[arg(required = true)]
+    pub kind: Option<model::table::RowKind>,
+    /// NAMESPACE/NAME of the object; of an endpoint NAMESPACE/NAME/ADDRESS
+    #[arg(required = true)]
+    pub object: Option<String>,
     /// The mesh.
     #[command(flatten)]
     pub mesh: MeshFlags,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+}
+
+/// What can be explained besides one object.
+#[derive(Debug, Subcommand)]
+pub enum ExplainAbout {
+    /// Say which service a host means to a client, who else claims it, and why that one gets the waypoint it gets
+    Host(Box<HostFlags>),
+    /// Say which path connections of a Pod to a host or address take, whether it passes a waypoint, and what would change it
+    Traffic(Box<TrafficFlags>),
+}
+
+/// Flags of `explain host`.
+#[derive(Debug, Args)]
+pub struct HostFlags {
+    /// The host; with --namespace also a short one, as clients there write it
+    pub host: String,
+    /// The namespace of the client [default: one that has no such host of its own]
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// The mesh.
+    #[command(flatten)]
+    pub mesh: MeshFlags,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Flags of `explain traffic`.
+#[derive(Debug, Args)]
+pub struct TrafficFlags {
+    /// NAMESPACE/POD of the client
+    #[arg(long, value_name = "NAMESPACE/POD")]
+    pub from: String,
+    /// HOST[:PORT] as the client writes it, or IP[:PORT]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub to: model::traffic::Destination,
+    /// The mesh.
+    #[command(flatten)]
+    pub mesh: MeshFlags,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Flags of `capture`.
+#[derive(Debug, Args)]
+pub struct CaptureFlags {
+    /// The file to write, which only its owner may read; - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The agent to ask: unix:PATH or a loopback ADDRESS:PORT [default: unix:/run/wayswitch/admin.sock]
+    #[arg(long, env = "WAYSWITCH_ADMIN", value_name = "ADDRESS")]
+    pub admin: Option<String>,
+    /// Capture these manifests, decided here, instead of an agent's mesh. A single capture is taken as it was decided,
+    /// unless a flag says how to decide
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// How it is decided.
+    #[command(flatten)]
+    pub terms: TermFlags,
+    /// Replace names and addresses by others, all alike, so that everything is decided the same; drop annotations that
+    /// nobody reads
+    #[arg(long, visible_alias = "pseudonymize")]
+    pub pseudonymise: bool,
+    /// Write what was replaced by what into this file, which only its owner may read. Keep it
+    #[arg(long, value_name = "FILE", requires = "pseudonymise")]
+    pub mapping: Option<PathBuf>,
 }
 
 /// Flags of `plugin inspect`.
@@ -141,6 +292,11 @@ impl Cli {
             Command::Agent(flags) => commands::agent::run(*flags),
             Command::Resolve(flags) => commands::resolve::run(&flags),
             Command::Explain(flags) => commands::explain::run(&flags),
+            Command::Lint(flags) => commands::lint::run(&flags),
+            Command::Bypass(flags) => commands::bypass::run(&flags),
+            Command::Diff(flags) => commands::diff::run(&flags),
+            Command::Waypoints(flags) => commands::waypoints::run(&flags),
+            Command::Capture(flags) => commands::capture::run(&flags),
             Command::Plugin(PluginCommand::Inspect(flags)) => commands::plugin::inspect(&flags),
             Command::Detach(flags) => commands::detach::run(&flags),
             Command::Completions { shell } => {

@@ -14,7 +14,7 @@ use engine::{Candidate, Refusal, Stage};
 use model::sink::Sink;
 use model::store::{Changes, Event};
 use model::table::RowChange;
-use model::{Decider, Store, Table};
+use model::{Decider, Mesh, Store, Table};
 use tokio::sync::oneshot;
 
 use crate::published::{Active, Published, Refused, SwapReport};
@@ -33,6 +33,8 @@ pub(crate) type SinkCounters = (&'static str, Vec<(String, u64)>);
 pub(crate) enum Message {
     /// Objects came, changed or went.
     Objects(Vec<Event>),
+    /// MeshConfig says something else.
+    Mesh(Box<Mesh>),
     /// Rules that may be published. `at`: the end of the debounce. `done` is told why they were refused after all.
     Candidate { named: String, at: Instant, candidate: Box<Candidate>, done: SyncSender<Option<Refusal>> },
     /// Rules that may not.
@@ -96,7 +98,8 @@ impl Conductor {
         let mut tend = Instant::now() + TEND_EVERY;
         loop {
             match messages.recv_timeout(tend.saturating_duration_since(Instant::now())) {
-                Ok(Message::Objects(events)) => self.follow(events),
+                Ok(Message::Objects(events)) => self.follow(|store| store.apply_all(events)),
+                Ok(Message::Mesh(mesh)) => self.follow(|store| store.set_mesh(*mesh)),
                 Ok(Message::Candidate { named, at, candidate, done }) => {
                     let _gone = done.send(self.publish(named, at, *candidate).err());
                 }
@@ -117,10 +120,11 @@ impl Conductor {
         }
     }
 
-    fn follow(&mut self, events: Vec<Event>) {
-        let count = events.len();
-        let changes = self.store.apply_all(events);
-        if changes.is_empty() {
+    fn follow(&mut self, change: impl FnOnce(&mut Store) -> Changes) {
+        let before = self.store.revision();
+        let changes = change(&mut self.store);
+        // Changes may be empty all the same: some objects only matter to who looks at the whole mesh.
+        if self.store.revision() == before {
             return;
         }
         self.snapshot.store(Arc::new(self.store.clone()));
@@ -134,7 +138,7 @@ impl Conductor {
         if let Some(ruling) = &mut self.ruling {
             let moved = ruling.decider.apply(&self.store, &changes);
             let revision = self.store.revision();
-            tracing::info!(revision, events = count, moved = moved.len(), "the mesh changed");
+            tracing::info!(revision, events = revision - before, moved = moved.len(), "the mesh changed");
             self.update_sinks(&moved);
         }
     }

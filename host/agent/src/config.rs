@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 
 /// Flags of `wayswitch agent`. All but `--config` may also be set in the file that it names: `manifests`, `rules`,
 /// `components`, `admin`, `cgroup`, `pinDir`, `beforeRules`, `recordPassed`, `entriesMax`, `debounceMs`, `clusterDomain`,
-/// `network`, `clusterId`, `nodeName`, `nodeLabels`, `logFormat`, `log`.
+/// `network`, `clusterId`, `meshConfig`, `istio`, `istioRevision`, `nodeName`, `nodeLabels`, `logFormat`, `log`.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct AgentFlags {
     /// A file with these settings, in YAML: manifests, rules, components, admin, cgroup, pinDir, beforeRules, recordPassed,
-    /// entriesMax, debounceMs, clusterDomain, network, clusterId, nodeName, nodeLabels, logFormat, log
+    /// entriesMax, debounceMs, clusterDomain, network, clusterId, meshConfig, istio, istioRevision, nodeName, nodeLabels,
+    /// logFormat, log
     #[arg(long, env = "WAYSWITCH_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
@@ -61,6 +62,16 @@ pub struct AgentFlags {
     /// Id of the cluster [default: Kubernetes]
     #[arg(long, env = "WAYSWITCH_CLUSTER_ID")]
     pub cluster_id: Option<String>,
+    /// Istio's MeshConfig, in YAML; followed like the manifests. Not set: Istio's defaults
+    #[arg(long, env = "WAYSWITCH_MESH_CONFIG", value_name = "FILE")]
+    pub mesh_config: Option<PathBuf>,
+    /// The version of Istio whose host-side rules are followed, 1.22 to 1.31 [default: 1.31]. What the component follows
+    /// is its setting `istio`
+    #[arg(long, env = "WAYSWITCH_ISTIO", value_name = "VERSION")]
+    pub istio: Option<String>,
+    /// The revision of Istio whose objects count [default: default]
+    #[arg(long, env = "WAYSWITCH_ISTIO_REVISION", value_name = "NAME")]
+    pub istio_revision: Option<String>,
     /// Name of this node
     #[arg(long, env = "NODE_NAME")]
     pub node_name: Option<String>,
@@ -97,6 +108,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where operators ask, unless another address is set.
+pub(crate) const DEFAULT_ADMIN: &str = "unix:/run/wayswitch/admin.sock";
+
 /// Where operators ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminAddress {
@@ -123,7 +137,9 @@ pub struct AgentConfig {
     pub redirect: Option<redirect::Config>,
     /// Quiet time before a change is acted on.
     pub debounce: Duration,
-    /// What is known without objects.
+    /// Istio's MeshConfig, if there is a file of it.
+    pub mesh_config: Option<PathBuf>,
+    /// What is known without objects; MeshConfig is read later.
     pub facts: Facts,
 }
 
@@ -161,6 +177,9 @@ impl AgentFlags {
             cluster_domain: self.cluster_domain.or(file.cluster_domain),
             network: self.network.or(file.network),
             cluster_id: self.cluster_id.or(file.cluster_id),
+            mesh_config: self.mesh_config.or(file.mesh_config),
+            istio: self.istio.or(file.istio),
+            istio_revision: self.istio_revision.or(file.istio_revision),
             node_name: self.node_name.or(file.node_name),
             node_labels: if self.node_labels.is_empty() { file.node_labels } else { self.node_labels },
             log_format: self.log_format.or(file.log_format),
@@ -194,6 +213,8 @@ impl AgentFlags {
         }
         let components = self.components.iter().map(std::path::absolute).collect::<Result<_, _>>();
         let components = components.context("--components: the working directory is not known")?;
+        let istio = self.istio.as_deref().map(str::parse).transpose();
+        let istio = istio.map_err(|error: String| anyhow::anyhow!("--istio: {error}"))?;
         let node = node(self.node_name, &self.node_labels)?;
         let defaults = Facts::default();
         let name = |given: Option<String>, default| given.map_or(default, model::Name::from);
@@ -212,14 +233,18 @@ impl AgentFlags {
             manifests: self.manifests,
             rules,
             components,
-            admin: admin_address(self.admin.as_deref().unwrap_or("unix:/run/wayswitch/admin.sock"))?,
+            admin: admin_address(self.admin.as_deref().unwrap_or(DEFAULT_ADMIN))?,
             redirect,
             debounce: Duration::from_millis(debounce_ms),
+            mesh_config: self.mesh_config,
             facts: Facts {
                 cluster_domain: name(self.cluster_domain, defaults.cluster_domain),
                 network: name(self.network, defaults.network),
                 cluster_id: name(self.cluster_id, defaults.cluster_id),
+                istio: istio.unwrap_or_default(),
+                istio_revision: name(self.istio_revision, defaults.istio_revision),
                 node,
+                ..Facts::default()
             },
         })
     }
@@ -241,7 +266,8 @@ fn node(name: Option<String>, labels: &[String]) -> anyhow::Result<Node> {
     })
 }
 
-fn admin_address(text: &str) -> anyhow::Result<AdminAddress> {
+/// Reads `unix:PATH`, a loopback `ADDRESS:PORT`, or `none`.
+pub(crate) fn admin_address(text: &str) -> anyhow::Result<AdminAddress> {
     if text == "none" {
         return Ok(AdminAddress::Off);
     }
@@ -287,6 +313,7 @@ mod tests {
         check(AgentFlags { admin: Some("0.0.0.0:1".into()), ..flags() }, "only loopback");
         check(AgentFlags { admin: Some("here".into()), ..flags() }, "neither unix:PATH");
         check(AgentFlags { debounce_ms: Some(60_001), ..flags() }, "--debounce-ms 60001");
+        check(AgentFlags { istio: Some("1.99".into()), ..flags() }, "--istio: \"1.99\" is no version of Istio");
     }
 
     #[test]

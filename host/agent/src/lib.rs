@@ -12,10 +12,13 @@ mod conductor;
 mod loader;
 mod published;
 
+mod capture;
+
 mod admin;
 mod run;
 
 mod commands;
+pub mod explanation;
 pub mod output;
 
 pub use published::{Published, Refused, SwapReport, TableSink};

@@ -15,6 +15,8 @@ use model::decider::Terms;
 use model::decision::Choice;
 use serde::Deserialize;
 
+use crate::cli::Unresolved;
+
 /// The file that names the component.
 pub(crate) const CONFIG_FILE: &str = "config.yaml";
 /// The name of the component that is part of the binary.
@@ -46,6 +48,9 @@ struct RulesConfig {
     /// What a row gets that cannot be decided and never was.
     #[serde(default = "blocked")]
     undecided: Fallback,
+    /// What happens to connections while no address of their waypoint is known; not set: what the component says.
+    #[serde(default)]
+    unresolved: Option<Unresolved>,
     /// Tighter limits for this component.
     #[serde(default)]
     limits: LimitsConfig,
@@ -180,6 +185,7 @@ impl RulesFolder {
             settings: settings.map_or_else(|| "".into(), |settings| settings.to_string().into()),
             denied: config.denied.into(),
             undecided: config.undecided.into(),
+            unresolved: config.unresolved.map(Into::into),
         };
         let source = Source { bytes, pin: config.sha256, terms, limits };
         Ok(Wanted { component, source, fingerprint })

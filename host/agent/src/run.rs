@@ -1,5 +1,6 @@
 //! Joins all parts of the agent, in reading order: sources, engine, sinks, conductor, loader, admin, signals.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -8,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use engine::{Engine, Limits};
-use manifest::FolderSource;
+use manifest::FolderReader;
 use model::Store;
 use model::sink::Sink;
 use redirect::{Redirect, RedirectSink};
@@ -16,6 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
 use crate::admin::{self, Admin, EXPLANATIONS_MAX};
+use crate::capture::CAPTURES_MAX;
+use crate::commands::mesh::mesh_config;
 use crate::conductor::{Conductor, Message};
 use crate::config::AgentConfig;
 use crate::loader::Loader;
@@ -26,20 +29,39 @@ use crate::watch::Watch;
 /// Messages that wait for the conductor; who has one more waits with it.
 const MESSAGES_MAX: usize = 64;
 
+/// Events of one message; what a file edited by hand changes is less.
+const EVENTS_MAX: usize = 16_384;
+
+/// After how many objects the first reading says how far it is.
+const PROGRESS_EVERY: usize = 50_000;
+
 /// Runs until SIGTERM or SIGINT. What is in the kernel stays there.
 pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
     let published = Arc::new(Published::default());
     let engine = Engine::new(Limits::default())?;
 
-    let mut source = FolderSource::new(config.manifests.clone(), manifest::Limits::default());
-    let mut store = Store::new(config.facts.clone());
-    let mut snapshot = source.load();
-    tell(&snapshot, &published);
-    let synced = Arc::new(AtomicBool::new(snapshot.is_whole));
+    let mut reader = FolderReader::new(config.manifests.clone(), manifest::Limits::default());
+    let mut facts = config.facts.clone();
+    let mut problems = Vec::new();
+    if let Some(path) = &config.mesh_config {
+        match mesh_config(path) {
+            Ok(mesh) => facts.mesh = mesh,
+            Err(problem) => problems.push(problem),
+        }
+    }
+    let mut store = Store::new(facts);
+    // Object by object: a large mesh is never in memory twice.
+    let mut progress = |objects: usize| {
+        if objects.is_multiple_of(PROGRESS_EVERY) {
+            tracing::info!(objects, "reading manifests");
+        }
+    };
+    let reading = reader.read(&mut |event| drop(store.apply(event)), &mut progress);
+    let synced = Arc::new(AtomicBool::new(reading.is_whole && problems.is_empty()));
+    tell(&reading, problems, &published);
     if !synced.load(Ordering::Acquire) {
         tracing::error!("manifests cannot be read: no rules are published before they can be; see the lines above");
     }
-    store.apply_all(manifest::diff(&manifest::Snapshot::default(), &snapshot));
     tracing::info!(objects = store.len(), revision = store.revision(), "manifests are read");
     let shared_store = Arc::new(ArcSwap::from_pointee(store.clone()));
 
@@ -61,15 +83,17 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
     let conductor = spawn("conductor", move || conductor.run(&inbox))?;
 
     let stop = Arc::new(AtomicBool::new(false));
-    let watch = Watch::new(config.manifests.clone(), config.debounce);
+    let watched = config.manifests.iter().chain(&config.mesh_config).cloned().collect();
+    let watch = Watch::new(watched, config.debounce);
     let objects = {
         let follow = Manifests {
+            mesh_config: config.mesh_config.clone(),
             conductor: messages.clone(),
             published: Arc::clone(&published),
             stop: Arc::clone(&stop),
             synced: Arc::clone(&synced),
         };
-        let follow = move || follow.run(&mut source, &mut snapshot, watch);
+        let follow = move || follow.run(&mut reader, watch);
         spawn("manifests", follow)?
     };
     let loader = Loader {
@@ -89,6 +113,7 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
         store: shared_store,
         conductor: messages.clone(),
         explanations: Arc::new(Semaphore::new(EXPLANATIONS_MAX)),
+        captures: Arc::new(Semaphore::new(CAPTURES_MAX)),
     };
     let served = serve_until_signalled(&config, admin);
 
@@ -103,6 +128,7 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
 
 /// Follows the manifests from file to conductor.
 struct Manifests {
+    mesh_config: Option<PathBuf>,
     conductor: SyncSender<Message>,
     published: Arc<Published>,
     stop: Arc<AtomicBool>,
@@ -110,14 +136,32 @@ struct Manifests {
 }
 
 impl Manifests {
-    fn run(self, source: &mut FolderSource, last: &mut manifest::Snapshot, mut watch: Watch) {
+    fn run(self, reader: &mut FolderReader, mut watch: Watch) {
         while watch.next(&|| self.stop.load(Ordering::Acquire)).is_some() {
-            let next = source.load();
-            let events = manifest::diff(last, &next);
-            tell(&next, &self.published);
-            let whole = next.is_whole;
-            *last = next;
-            if !events.is_empty() && self.conductor.send(Message::Objects(events)).is_err() {
+            let mut problems = Vec::new();
+            if let Some(path) = &self.mesh_config {
+                match mesh_config(path) {
+                    // The store sees whether it says anything new.
+                    Ok(mesh) => {
+                        if self.conductor.send(Message::Mesh(Box::new(mesh))).is_err() {
+                            return;
+                        }
+                    }
+                    Err(problem) => problems.push(problem),
+                }
+            }
+            let (mut events, mut stopped) = (Vec::new(), false);
+            let mut follow = |event| {
+                events.push(event);
+                // A new mesh in the place of the old one goes on in parts.
+                if events.len() == EVENTS_MAX {
+                    stopped |= self.conductor.send(Message::Objects(std::mem::take(&mut events))).is_err();
+                }
+            };
+            let reading = reader.read(&mut follow, &mut |_| {});
+            let whole = reading.is_whole && problems.is_empty();
+            tell(&reading, problems, &self.published);
+            if stopped || !events.is_empty() && self.conductor.send(Message::Objects(events)).is_err() {
                 return;
             }
             if whole {
@@ -128,14 +172,14 @@ impl Manifests {
 }
 
 /// Says each problem once, when it appears.
-fn tell(snapshot: &manifest::Snapshot, published: &Published) {
-    let problems: Vec<String> = snapshot.problems.iter().map(ToString::to_string).collect();
+fn tell(reading: &manifest::Reading, mut problems: Vec<String>, published: &Published) {
+    problems.extend(reading.problems.iter().map(ToString::to_string));
     let before = published.problems.load();
     for problem in problems.iter().filter(|problem| !before.contains(problem)) {
         tracing::warn!("{problem}; what was read there before stays");
     }
     if before.is_empty() && published.active.load().is_none() {
-        for warning in &snapshot.warnings {
+        for warning in &reading.warnings {
             tracing::info!("{warning}");
         }
     }

@@ -218,6 +218,17 @@ impl Component {
         &self.facts
     }
 
+    /// The same component under other settings. Nothing is compiled again.
+    ///
+    /// # Errors
+    /// The settings are too large, or the component refuses them.
+    pub fn under(&self, settings: &str) -> Result<Loaded, Refusal> {
+        over(settings.len(), self.limits.settings_bytes_max, "settings")?;
+        let description = Arc::new(self.engine.describe(&self.pre, settings, &self.limits)?);
+        let (engine, pre) = (self.engine.clone(), self.pre.clone());
+        Ok(Arc::new(Self { engine, pre, limits: self.limits.clone(), description, facts: self.facts.clone() }))
+    }
+
     /// The decisions for a batch, unchecked, and the fuel they took.
     ///
     /// # Errors

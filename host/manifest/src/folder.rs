@@ -1,14 +1,17 @@
-//! Finds and reads the files a user named, through handles of their folders. Parses nothing.
+//! Finds and opens the files a user named, through handles of their folders. Parses nothing.
 //!
 //! A folder is opened once by its path; everything below is opened through that handle, so a link that leaves the
 //! folder is refused, wherever it points in the meantime. A mounted ConfigMap is read through the folder its `..data`
 //! link named at the start, so that all its files are of one version.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::fs::Metadata;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 
@@ -23,12 +26,76 @@ const CONFIG_MAP_DATA: &str = "..data";
 pub(crate) struct File {
     /// The path as the user would write it.
     pub(crate) path: PathBuf,
-    /// Its text, or why there is none.
-    pub(crate) text: Result<String, Fault>,
+    /// What is in it, or why that is not known.
+    pub(crate) content: Result<Content, Fault>,
     pub(crate) format: Format,
 }
 
-/// Reads the file `path`, or the manifests of the folder `path`, one at a time in the order of their names, and gives
+/// An open file, as long as it was when it was opened.
+pub(crate) struct Content {
+    file: std::fs::File,
+    at: u64,
+    opened: Stamp,
+}
+
+/// By what a file that was written to, or replaced, is told from what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: (u64, u64),
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(meta: &Metadata) -> Self {
+        Self {
+            inode: (meta.dev(), meta.ino()),
+            bytes: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+
+    /// Whether a later change will be seen, since the file has been as it is for `quiet` seconds: the clock of a file system is
+    /// coarse, so that two changes shortly after one another may have one time.
+    pub(crate) fn is_old(&self, quiet: u64) -> bool {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |it| it.as_secs());
+        let latest = self.changed.0.max(self.modified.0);
+        u64::try_from(latest).is_ok_and(|latest| latest.saturating_add(quiet) <= now)
+    }
+}
+
+impl Content {
+    /// What the file was like when it was opened.
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.opened
+    }
+
+    /// Whether somebody wrote to the file since it was opened, so that what was read may be of two versions.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.file.metadata().map_or(true, |meta| Stamp::of(&meta) != self.opened)
+    }
+}
+
+impl Read for Content {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.opened.bytes.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let room = to.len().min(left);
+        let bytes = self.file.read(to.get_mut(..room).unwrap_or_default())?;
+        self.at += bytes as u64;
+        Ok(bytes)
+    }
+}
+
+impl Seek for Content {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at = self.file.seek(to)?;
+        Ok(self.at)
+    }
+}
+
+/// Opens the file `path`, or the manifests of the folder `path`, one at a time in the order of their names, and gives
 /// each to `each`.
 ///
 /// # Errors
@@ -42,8 +109,8 @@ pub(crate) fn read_path(path: &Path, limits: &Limits, each: &mut dyn FnMut(File)
             };
             let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
             let folder = Dir::open_ambient_dir(parent, cap_std::ambient_authority()).map_err(unreadable)?;
-            let text = read_file(&folder, Path::new(name), limits);
-            each(File { path: path.to_owned(), text, format: format_of(path) });
+            let content = open_file(&folder, Path::new(name), limits);
+            each(File { path: path.to_owned(), content, format: format_of(path) });
             Ok(())
         }
         Err(error) => Err(unreadable(error)),
@@ -56,12 +123,18 @@ fn read_folder(path: &Path, folder: &Dir, limits: &Limits, each: &mut dyn FnMut(
     let data = folder.open_dir(CONFIG_MAP_DATA).ok();
     for name in names {
         let link = data.as_ref().and_then(|data| Some((data, target_in_data(folder, &name)?)));
-        let text = match &link {
-            Some((data, target)) => read_file(data, target, limits),
-            None => read_file(folder, Path::new(&name), limits),
+        let content = match &link {
+            Some((data, target)) => open_file(data, target, limits),
+            None => open_file(folder, Path::new(&name), limits),
         };
+        // It went since the folder was listed: that is no problem, and no link that leads nowhere either.
+        if content.is_err()
+            && folder.symlink_metadata(&name).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        {
+            continue;
+        }
         let path = path.join(&name);
-        each(File { format: format_of(&path), path, text });
+        each(File { format: format_of(&path), path, content });
     }
     Ok(())
 }
@@ -91,12 +164,12 @@ fn manifest_names(folder: &Dir, limits: &Limits) -> Result<Vec<OsString>, Fault>
     Ok(names)
 }
 
-fn read_file(folder: &Dir, name: &Path, limits: &Limits) -> Result<String, Fault> {
+fn open_file(folder: &Dir, name: &Path, limits: &Limits) -> Result<Content, Fault> {
     let bytes_max = limits.file_bytes_max;
     // Without O_NONBLOCK a pipe would hold us until somebody writes to it.
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(libc::O_NONBLOCK);
-    let file = folder.open_with(name, &options).map_err(unreadable)?;
+    let file = folder.open_with(name, &options).map_err(unreadable)?.into_std();
     let meta = file.metadata().map_err(unreadable)?;
     if !meta.is_file() {
         return Err(Fault::NotAFile);
@@ -104,13 +177,7 @@ fn read_file(folder: &Dir, name: &Path, limits: &Limits) -> Result<String, Fault
     if meta.len() > bytes_max {
         return Err(Fault::FileTooLarge { bytes: meta.len(), bytes_max });
     }
-    let mut bytes = Vec::new();
-    // It may have grown since.
-    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(Fault::FileTooLarge { bytes: bytes.len() as u64, bytes_max });
-    }
-    String::from_utf8(bytes).map_err(|error| Fault::NotUtf8 { offset: error.utf8_error().valid_up_to() })
+    Ok(Content { file, at: 0, opened: Stamp::of(&meta) })
 }
 
 fn format_of(path: &Path) -> Format {

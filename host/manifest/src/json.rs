@@ -1,13 +1,13 @@
 //! JSON files in, trees of their objects out: one value or several, one behind the other. The only file that calls
 //! the JSON parser.
 //!
-//! The values of a file and the items of a List are slices of the text until it is their turn, so the order of `items`
-//! and `kind` does not matter, each has its position, and a bad item hides no other.
-
-use std::fmt;
+//! A file is never in memory as a whole: [`scan`] cuts it into the values it consists of, a List into its items, and only
+//! the text of one object is there at a time. So a List may be as large as a file may be, each object has its position, and
+//! an object that is not valid hides no other as long as its brackets and quotes are closed. Where `kind` is written
+//! behind `items`, as `kubectl` does, the List is gone over twice.
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::limits::Limits;
@@ -15,57 +15,185 @@ use crate::node::{Allowance, Node, NodeSeed, Tree, Value};
 use crate::problem::{Fault, Misfit, printable};
 use crate::shapes::TypeName;
 
-/// The values of a JSON file, in their order.
-pub(crate) struct Values<'a> {
-    stream: serde_json::StreamDeserializer<'a, serde_json::de::StrRead<'a>, &'a RawValue>,
-    lines: Lines<'a>,
-}
+mod scan;
 
-impl<'a> Values<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Self { stream: serde_json::Deserializer::from_str(text).into_iter(), lines: Lines::new(text) }
-    }
-
-    /// The next value and where it starts; none at the end of the file.
-    ///
-    /// # Errors
-    /// It is not valid JSON. There is no value behind an error: nobody knows where it would start.
-    pub(crate) fn next(&mut self) -> Option<Result<(&'a RawValue, Place), Misfit>> {
-        Some(match self.stream.next()? {
-            Ok(value) => Ok((value, self.lines.place(value.get()))),
-            Err(error) => Err(Misfit { line: error.line(), column: error.column(), fault: syntax(&error, None) }),
-        })
-    }
-
-    /// Gives every object of `value` to `each`, with its position in the file.
-    pub(crate) fn read(&mut self, value: &'a RawValue, place: Place, limits: &Limits, each: &mut dyn FnMut(Tree)) {
-        let text = value.get();
-        if !text.starts_with('{') {
-            return each(tree(None, text, place, limits));
-        }
-        let header: Header<'a> = match serde_json::from_str(text) {
-            Ok(header) => header,
-            Err(error) => return each(Tree::new(None, nothing(place), Some(syntax(&error, None)))),
-        };
-        let Some(items) = header.items.filter(|_| header.is_list()) else {
-            return each(tree(None, text, place, limits));
-        };
-        let mut items_read = 0;
-        let lines = &mut self.lines;
-        let mut each_item = |item: &'a RawValue| {
-            items_read += 1;
-            each(tree(Some(items_read), item.get(), lines.place(item.get()), limits));
-        };
-        let read = serde_json::Deserializer::from_str(items.get()).deserialize_seq(Items(&mut each_item));
-        if let Err(error) = read {
-            each(Tree::new(None, nothing(place), Some(syntax(&error, Some(items_read)))));
-        }
-    }
-}
+pub(crate) use scan::{Input, skip_mark};
+use scan::{Kept, Mark, Scanner};
 
 /// Line and column, from 1.
 pub(crate) type Place = (usize, usize);
+
+/// Reads the values of `input` and gives every object in them to `each`, with its position in the file and the number of
+/// its value, from 1.
+///
+/// # Errors
+/// It cannot be read, or not be cut into values any more; there is nothing behind that. With the number of the value.
+pub(crate) fn read(
+    input: &mut dyn Input,
+    limits: &Limits,
+    each: &mut dyn FnMut(usize, Tree),
+) -> Result<(), (usize, Misfit)> {
+    let mut scanner = Scanner::new(input).map_err(|misfit| (0, misfit))?;
+    let mut number = 0;
+    loop {
+        let next = scanner.peek().map_err(|misfit| (number, misfit))?;
+        number += usize::from(next.is_some());
+        let each = &mut |tree| each(number, tree);
+        match next {
+            None => return Ok(()),
+            Some(b'{') => object(&mut scanner, limits, each),
+            Some(_) => bare(&mut scanner, limits, each),
+        }
+        .map_err(|misfit| (number, misfit))?;
+    }
+}
+
+/// Reads a value that is no mapping: it is refused where a missing `kind` is refused too.
+fn bare(scanner: &mut Scanner<'_>, limits: &Limits, each: &mut dyn FnMut(Tree)) -> Result<(), Misfit> {
+    let (mark, mut kept) = (scanner.mark(), Kept::new(limits.object_text_bytes_max));
+    scanner.value(Some(&mut kept))?;
+    each(tree(None, &kept, mark, limits));
+    Ok(())
+}
+
+/// Reads an object or a List.
+fn object(scanner: &mut Scanner<'_>, limits: &Limits, each: &mut dyn FnMut(Tree)) -> Result<(), Misfit> {
+    let start = scanner.mark();
+    // Everything but the items.
+    let mut kept = Kept::new(limits.object_text_bytes_max);
+    let mut items = Items::None;
+    scanner.take_byte(Some(&mut kept));
+    let mut is_first = true;
+    loop {
+        match scanner.peek()? {
+            Some(b'}') if is_first => break,
+            Some(b'"') => {}
+            _ => return Err(scanner.misfit("a key is missing", None)),
+        }
+        is_first = false;
+        let key = kept.bytes.len();
+        scanner.value(Some(&mut kept))?;
+        let is_items = kept.bytes.get(key..).is_some_and(|key| key == b"\"items\"");
+        if scanner.peek()? != Some(b':') {
+            return Err(scanner.misfit("a ':' is missing", None));
+        }
+        scanner.take_byte(Some(&mut kept));
+        let starts_list = scanner.peek()? == Some(b'[');
+        if is_items && starts_list && items == Items::None {
+            items = self::items(scanner, &kept, limits, each)?;
+            kept.push(b"[]");
+        } else {
+            scanner.value(Some(&mut kept))?;
+        }
+        match scanner.peek()? {
+            Some(b',') => scanner.take_byte(Some(&mut kept)),
+            Some(b'}') => break,
+            _ => return Err(scanner.misfit("a ',' or '}' is missing", None)),
+        }
+    }
+    scanner.take_byte(Some(&mut kept));
+    close(scanner, start, &kept, items, limits, each)
+}
+
+/// Goes over the value of `items`: reads it if what was `kept` so far says that it belongs to a List.
+fn items(scanner: &mut Scanner<'_>, kept: &Kept, limits: &Limits, each: &mut dyn FnMut(Tree)) -> Result<Items, Misfit> {
+    let mark = scanner.mark();
+    // Up to here, with something in the place of the items.
+    let text = [&kept.bytes, &b"[]}"[..]].concat();
+    let header = Header::read(&text);
+    if header.is_ok_and(|header| header.is_list()) {
+        return read_items(scanner, limits, each).map(|()| Items::Read);
+    }
+    scanner.value(None)?;
+    Ok(Items::At(mark.offset, mark.place))
+}
+
+/// Hands on an object that ends here, or the items of a List whose type was not known when they came.
+fn close(
+    scanner: &mut Scanner<'_>,
+    start: Mark,
+    kept: &Kept,
+    items: Items,
+    limits: &Limits,
+    each: &mut dyn FnMut(Tree),
+) -> Result<(), Misfit> {
+    if kept.excess().is_none() {
+        let header = match Header::read(&kept.bytes) {
+            Ok(header) => header,
+            Err(error) => {
+                each(Tree::new(None, nothing(start.place), Some(syntax(&error, None))));
+                return Ok(());
+            }
+        };
+        if header.is_list() {
+            match items {
+                Items::Read => {}
+                Items::At(offset, place) => {
+                    let end = scanner.mark();
+                    scanner.go_to(Mark { offset, place })?;
+                    read_items(scanner, limits, each)?;
+                    scanner.go_to(end)?;
+                }
+                Items::None => {
+                    let written = header.items.map_or("null", RawValue::get);
+                    if let Err(error) = serde_json::from_str::<Option<Vec<IgnoredAny>>>(written) {
+                        each(Tree::new(None, nothing(start.place), Some(syntax(&error, Some(0)))));
+                    }
+                }
+            }
+            return Ok(());
+        }
+    }
+    each(tree(None, kept, start, limits));
+    Ok(())
+}
+
+/// Reads a list of objects that starts here.
+fn read_items(scanner: &mut Scanner<'_>, limits: &Limits, each: &mut dyn FnMut(Tree)) -> Result<(), Misfit> {
+    let mut kept = Kept::new(limits.object_text_bytes_max);
+    let mut count = 0;
+    scanner.take_byte(None);
+    loop {
+        match scanner.peek().map_err(|misfit| lost(misfit, count))? {
+            Some(b']') if count == 0 => break,
+            _ => {}
+        }
+        let mark = scanner.mark();
+        kept.clear();
+        scanner.value(Some(&mut kept)).map_err(|misfit| lost(misfit, count))?;
+        count += 1;
+        each(tree(Some(count), &kept, mark, limits));
+        match scanner.peek().map_err(|misfit| lost(misfit, count))? {
+            Some(b',') => {
+                scanner.take_byte(None);
+                scanner.peek().map_err(|misfit| lost(misfit, count))?;
+            }
+            Some(b']') => break,
+            _ => return Err(scanner.misfit("a ',' or ']' is missing", Some(count))),
+        }
+    }
+    scanner.take_byte(None);
+    Ok(())
+}
+
+/// Adds how far a List was read.
+fn lost(mut misfit: Misfit, count: usize) -> Misfit {
+    if let Fault::Syntax { items_read, .. } = &mut misfit.fault {
+        *items_read = Some(count);
+    }
+    misfit
+}
+
+/// What became of the `items` of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Items {
+    /// There are none, or they are no list.
+    None,
+    /// They are there, and it is not known of what.
+    At(u64, Place),
+    /// They were read.
+    Read,
+}
 
 /// What tells a List from an object; nothing is copied.
 #[derive(Deserialize)]
@@ -79,7 +207,11 @@ struct Header<'a> {
     items: Option<&'a RawValue>,
 }
 
-impl Header<'_> {
+impl<'a> Header<'a> {
+    fn read(text: &'a [u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(text)
+    }
+
     fn is_list(&self) -> bool {
         let text = |raw: Option<&RawValue>| raw.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
         match (text(self.api_version), text(self.kind)) {
@@ -89,11 +221,23 @@ impl Header<'_> {
     }
 }
 
-fn tree(item: Option<usize>, text: &str, place: Place, limits: &Limits) -> Tree {
-    let allowance = Allowance::new(limits);
-    match NodeSeed::object(&allowance, place).deserialize(&mut serde_json::Deserializer::from_str(text)) {
+fn tree(item: Option<usize>, kept: &Kept, mark: Mark, limits: &Limits) -> Tree {
+    let fail = |fault| Tree::new(item, nothing(mark.place), Some(fault));
+    if let Some(bytes) = kept.excess() {
+        return fail(Fault::ObjectTextTooLarge { bytes, bytes_max: limits.object_text_bytes_max });
+    }
+    let text = match std::str::from_utf8(&kept.bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let offset = usize::try_from(mark.offset).unwrap_or(usize::MAX).saturating_add(error.valid_up_to());
+            return fail(Fault::NotUtf8 { offset });
+        }
+    };
+    let allowance = Allowance::new(limits, "");
+    let mut json = serde_json::Deserializer::from_str(text);
+    match NodeSeed::object(&allowance, mark.place).deserialize(&mut json).and_then(|node| json.end().map(|()| node)) {
         Ok(node) => Tree::new(item, node, allowance.excess(limits)),
-        Err(error) => Tree::new(item, nothing(place), Some(syntax(&error, None))),
+        Err(error) => fail(syntax(&error, None)),
     }
 }
 
@@ -108,46 +252,4 @@ fn syntax(error: &serde_json::Error, items_read: Option<usize>) -> Fault {
         message.truncate(at);
     }
     Fault::Syntax { format: "JSON", message, items_read }
-}
-
-/// Hands on the elements of a JSON list, one at a time.
-struct Items<'f, 'a>(&'f mut dyn FnMut(&'a RawValue));
-
-impl<'a> Visitor<'a> for Items<'_, 'a> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the list of items")
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<(), A::Error> {
-        while let Some(item) = items.next_element::<&'a RawValue>()? {
-            (self.0)(item);
-        }
-        Ok(())
-    }
-}
-
-/// Finds lines and columns of slices of a text that are asked for in their order, in one pass.
-struct Lines<'a> {
-    text: &'a str,
-    at: usize,
-    place: Place,
-}
-
-impl<'a> Lines<'a> {
-    fn new(text: &'a str) -> Self {
-        Self { text, at: 0, place: (1, 1) }
-    }
-
-    /// Where `slice`, a part of the text, starts.
-    fn place(&mut self, slice: &str) -> Place {
-        let offset = (slice.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
-        let between = self.text.get(self.at..offset).unwrap_or_default();
-        for c in between.chars() {
-            self.place = if c == '\n' { (self.place.0 + 1, 1) } else { (self.place.0, self.place.1 + 1) };
-        }
-        self.at += between.len();
-        self.place
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! A tree per object, not serde structs, for two reasons: a field of the wrong type must not end the parse (the items
 //! after it in a List would be lost), and its line must still be known when it is complained about. At most one tree
-//! is alive at a time, and only `apiVersion`, `kind`, `metadata`, `spec` and `status` are in it.
+//! is alive at a time, and only `apiVersion`, `kind`, `metadata`, `spec`, `status` and `endpoints` are in it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,8 +13,52 @@ use serde_saphyr::Spanned;
 use crate::limits::Limits;
 use crate::problem::Fault;
 
-/// The fields of an object that are read at all.
-const OBJECT_FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+/// The fields of an object that are read at all; an EndpointSlice has no `spec`.
+const OBJECT_FIELDS: [&str; 6] = ["apiVersion", "kind", "metadata", "spec", "status", "endpoints"];
+
+/// Those of `metadata`: `managedFields` alone is often longer than all the rest.
+const META_FIELDS: &[&str] = &["name", "namespace", "labels", "annotations", "creationTimestamp"];
+
+/// Those of `spec`, of all kinds. Most of a Pod is not among them.
+const SPEC_FIELDS: &[&str] = &[
+    // Gateway
+    "gatewayClassName",
+    "listeners",
+    // Service, and some of ServiceEntry
+    "type",
+    "clusterIP",
+    "clusterIPs",
+    "ports",
+    "selector",
+    // Pod
+    "serviceAccountName",
+    "hostNetwork",
+    "containers",
+    "initContainers",
+    // ServiceEntry
+    "hosts",
+    "addresses",
+    "resolution",
+    "location",
+    "endpoints",
+    "workloadSelector",
+    // WorkloadEntry
+    "address",
+    "labels",
+    "network",
+    "serviceAccount",
+    // AuthorizationPolicy
+    "targetRefs",
+    "targetRef",
+    "action",
+    "rules",
+];
+
+/// Those of `status`, of all kinds.
+const STATUS_FIELDS: &[&str] = &["addresses", "phase", "podIP", "podIPs"];
+
+/// Those of a container.
+const CONTAINER_FIELDS: &[&str] = &["name"];
 
 /// A value and where it is: at its key, or at the first key inside, else where the parent is. 0 is unknown (JSON).
 #[derive(Debug)]
@@ -52,7 +96,9 @@ impl Value {
 
 /// What the tree of one object may still use up, and whether it wanted more.
 #[derive(Debug)]
-pub(crate) struct Allowance {
+pub(crate) struct Allowance<'a> {
+    /// The text of the document, if it is YAML: see [`as_spelled`].
+    source: &'a str,
     nodes_left: Cell<usize>,
     /// Of texts: an alias may repeat one that was written once.
     bytes_left: Cell<usize>,
@@ -60,9 +106,11 @@ pub(crate) struct Allowance {
     depth_max: usize,
 }
 
-impl Allowance {
-    pub(crate) fn new(limits: &Limits) -> Self {
+impl<'a> Allowance<'a> {
+    /// `source` is the text of a YAML document, empty for JSON.
+    pub(crate) fn new(limits: &Limits, source: &'a str) -> Self {
         Self {
+            source,
             nodes_left: Cell::new(limits.object_nodes_max),
             bytes_left: Cell::new(limits.object_bytes_max),
             exceeded: Cell::new(false),
@@ -158,17 +206,42 @@ pub(crate) mod alive {
     }
 }
 
-/// Which keys of a mapping are kept.
+/// Which keys of a mapping, or of the mappings in a list, are kept. The others are read over, which is cheaper, and what is
+/// wrong with them is nobody's business.
 #[derive(Clone, Copy, Debug)]
 enum Keep {
+    /// Those of an object.
     ObjectFields,
+    /// Those of `spec`.
+    SpecFields,
+    /// These, with all that is in them.
+    Only(&'static [&'static str]),
     All,
+}
+
+impl Keep {
+    /// What to keep of the value behind `key`; none: nothing, not even the key.
+    fn behind(self, key: &str) -> Option<Self> {
+        let kept = |fields: &[&str]| fields.contains(&key);
+        match self {
+            Self::All => Some(Self::All),
+            Self::Only(fields) => kept(fields).then_some(Self::All),
+            Self::SpecFields if matches!(key, "containers" | "initContainers") => Some(Self::Only(CONTAINER_FIELDS)),
+            Self::SpecFields => kept(SPEC_FIELDS).then_some(Self::All),
+            Self::ObjectFields => kept(&OBJECT_FIELDS).then_some(match key {
+                "metadata" => Self::Only(META_FIELDS),
+                "spec" => Self::SpecFields,
+                "status" => Self::Only(STATUS_FIELDS),
+                _ => Self::All,
+            }),
+        }
+    }
 }
 
 /// Builds a [`Node`] from any serde format. Values beyond the allowance are read over, so that the parse goes on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NodeSeed<'a> {
-    allowance: &'a Allowance,
+    allowance: &'a Allowance<'a>,
     depth: usize,
     place: (usize, usize),
     keep: Keep,
@@ -176,17 +249,22 @@ pub(crate) struct NodeSeed<'a> {
 
 impl<'a> NodeSeed<'a> {
     /// The tree of an object.
-    pub(crate) fn object(allowance: &'a Allowance, place: (usize, usize)) -> Self {
+    pub(crate) fn object(allowance: &'a Allowance<'a>, place: (usize, usize)) -> Self {
         Self { allowance, depth: 0, place, keep: Keep::ObjectFields }
     }
 
-    /// The tree of one field of an object.
-    pub(crate) fn field(allowance: &'a Allowance, place: (usize, usize)) -> Self {
-        Self { allowance, depth: 1, place, keep: Keep::All }
+    /// The tree of the field `key` of an object.
+    pub(crate) fn field(allowance: &'a Allowance<'a>, place: (usize, usize), key: &str) -> Self {
+        Self { allowance, depth: 1, place, keep: Keep::ObjectFields.behind(key).unwrap_or(Keep::All) }
     }
 
-    fn inside(self, place: (usize, usize)) -> Self {
-        Self { depth: self.depth + 1, place, keep: Keep::All, ..self }
+    /// A tree with everything in it.
+    pub(crate) fn all(allowance: &'a Allowance<'a>) -> Self {
+        Self { allowance, depth: 0, place: (0, 0), keep: Keep::All }
+    }
+
+    fn inside(self, place: (usize, usize), keep: Keep) -> Self {
+        Self { depth: self.depth + 1, place, keep, ..self }
     }
 
     fn node(self, value: Value) -> Node {
@@ -197,6 +275,25 @@ impl<'a> NodeSeed<'a> {
 /// Whether the field of an object named `key` is read.
 pub(crate) fn is_object_field(key: &str) -> bool {
     OBJECT_FIELDS.contains(&key)
+}
+
+/// The value behind `key`, if it is a word like `tRUE` or `nULL`, or a single `y` or `n`, which are text: only three
+/// spellings of each whole word are not. The parser takes them all, and does not give the text any more.
+fn as_spelled<'t>(source: &'t str, key: &Spanned<Box<str>>) -> Option<&'t str> {
+    let span = key.referenced.span();
+    let end = usize::try_from(span.byte_offset()?.checked_add(span.byte_len()?)?).ok()?;
+    let value = source.get(end..)?.trim_start_matches([' ', '\t']).strip_prefix(':')?.trim_start_matches([' ', '\t']);
+    let word = value.split(|c: char| !c.is_ascii_alphabetic()).next()?;
+    let [first, rest @ ..] = word.as_bytes() else {
+        return None;
+    };
+    let one_case = |f: fn(&u8) -> bool| rest.iter().all(f);
+    let usual = one_case(u8::is_ascii_lowercase) || first.is_ascii_uppercase() && one_case(u8::is_ascii_uppercase);
+    if matches!(word, "y" | "Y" | "n" | "N") {
+        return Some(word);
+    }
+    let words = ["true", "false", "yes", "no", "on", "off", "null"];
+    (!usual && words.iter().any(|it| it.eq_ignore_ascii_case(word))).then_some(word)
 }
 
 /// The position of a key, unknown in JSON.
@@ -266,7 +363,7 @@ impl<'de> Visitor<'de> for NodeSeed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
         let mut list = Vec::new();
-        while let Some(node) = items.next_element_seed(self.inside(self.place))? {
+        while let Some(node) = items.next_element_seed(self.inside(self.place, self.keep))? {
             // Whatever is over the allowance is read and dropped, the list must not grow by it.
             if !self.allowance.exceeded.get() {
                 list.push(node);
@@ -284,11 +381,16 @@ impl<'de> Visitor<'de> for NodeSeed<'_> {
             if std::mem::take(&mut is_first) && (self.depth == 0 || self.place == (0, 0)) && place != (0, 0) {
                 self.place = place;
             }
-            if matches!(self.keep, Keep::ObjectFields) && !is_object_field(&key.value) {
+            let Some(keep) = self.keep.behind(&key.value) else {
                 entries.next_value::<IgnoredAny>()?;
                 continue;
+            };
+            let mut node = entries.next_value_seed(self.inside(place, keep))?;
+            if matches!(node.value, Value::Null | Value::Bool(_))
+                && let Some(text) = as_spelled(self.allowance.source, &key)
+            {
+                node.value = Value::Text(self.allowance.copy(text));
             }
-            let node = entries.next_value_seed(self.inside(place))?;
             if !self.allowance.exceeded.get() {
                 map.push((key.value, node));
             }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use model::Name;
+use model::{Name, ObjectKey};
 
 /// How much of a text of the input a message repeats, in characters.
 const QUOTED_MAX: usize = 80;
@@ -35,6 +35,8 @@ pub struct Problem {
     pub position: Position,
     /// Kind and name of the object concerned, as far as known and safe to print: `Service shop/cart`.
     pub object: Option<String>,
+    /// The same object as it is kept, where it is of a kind of the model: nothing else is missing by this problem.
+    pub key: Option<ObjectKey>,
     /// What is wrong.
     pub fault: Fault,
 }
@@ -90,6 +92,9 @@ pub enum Fault {
         /// The limit.
         bytes_max: u64,
     },
+    /// Somebody wrote to the file while it was read.
+    #[error("was written to while it was read, so that it may be of two versions; it is read again at the next change")]
+    Changed,
     /// The folder has more manifests than [`crate::Limits::files_max`].
     #[error("has more than the {files_max} manifests allowed; none of them was read")]
     TooManyFiles {
@@ -176,6 +181,54 @@ pub enum Fault {
         /// The limit of their size.
         bytes_max: usize,
     },
+    /// The text of the object is larger than [`crate::Limits::object_text_bytes_max`].
+    #[error("its text has {bytes} bytes, more than the {bytes_max} allowed for one object")]
+    ObjectTextTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// A list with more elements than [`crate::Limits::hosts_max`] or [`crate::Limits::endpoints_max`].
+    #[error("{path} has {count} entries, more than the {count_max} allowed; split the object")]
+    TooMany {
+        /// The field.
+        path: String,
+        /// How many there are.
+        count: usize,
+        /// The limit.
+        count_max: usize,
+    },
+    /// A host or an address that cannot be one.
+    #[error("{path} {value} is not usable: {bytes_min} to {bytes_max} bytes, without control characters and spaces")]
+    BadText {
+        /// The field.
+        path: String,
+        /// Its value, quoted.
+        value: String,
+        /// The least.
+        bytes_min: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// A word that is none of those that have a meaning there.
+    #[error("{path} is {value}, which is none of {words}")]
+    UnknownWord {
+        /// The field.
+        path: String,
+        /// Its value, quoted.
+        value: String,
+        /// What there is.
+        words: String,
+    },
+    /// A time that cannot be read.
+    #[error("{path} {value} is not a time like 2024-01-31T12:00:00Z")]
+    BadTimestamp {
+        /// The field.
+        path: &'static str,
+        /// Its value, quoted.
+        value: String,
+    },
     /// The object is larger than [`crate::Limits::object_nodes_max`] or [`crate::Limits::object_bytes_max`], or deeper
     /// than [`crate::Limits::depth_max`].
     #[error("is too large: at most {nodes_max} values with {bytes_max} bytes of text, nested {depth_max} deep")]
@@ -251,6 +304,7 @@ mod tests {
             file: "mesh.yaml".into(),
             position: Position { document: 2, item: Some(4), line: 17, column: 3 },
             object: Some("Service shop/cart".to_owned()),
+            key: None,
             fault: Fault::Missing { path: "metadata.name" },
         };
         assert_eq!(
@@ -266,6 +320,7 @@ mod tests {
             file: "a\u{1b}[31m.yaml".into(),
             position: Position::default(),
             object: None,
+            key: None,
             fault: Fault::Unreadable { source },
         };
         let line = problem.to_string();

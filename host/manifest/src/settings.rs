@@ -13,7 +13,7 @@ use crate::yaml;
 pub fn settings<T: DeserializeOwned>(file: &str, text: &str, limits: &Limits) -> Result<T, Box<Problem>> {
     read(text, limits).map_err(|Misfit { line, column, fault }| {
         let position = Position { document: 0, item: None, line, column };
-        Box::new(Problem { file: file.into(), position, object: None, fault })
+        Box::new(Problem { file: file.into(), position, object: None, key: None, fault })
     })
 }
 

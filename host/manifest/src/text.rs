@@ -1,13 +1,16 @@
 //! The text of one file in, what it holds out, in the order of the text. Knows documents and formats, not files.
 
+use std::io;
+
 use model::{Name, Object};
 
-use crate::documents::documents;
-use crate::json::Values;
+use crate::documents::{CUT_FROM, Part, documents};
+use crate::json::{self, Input};
 use crate::limits::Limits;
 use crate::node::{Node, Tree};
+use crate::pool::Pool;
 use crate::problem::{Fault, Misfit, Position, Problem, printable};
-use crate::shapes::{Shape, describe, shape, type_name};
+use crate::shapes::{Context, Shape, describe, key_of, shape, type_name};
 use crate::view::duplicate_key;
 use crate::yaml;
 
@@ -51,26 +54,36 @@ pub struct Unread {
     pub group: String,
     /// The kind. Safe to print.
     pub kind: String,
-    /// Known, and read by a later version of this program.
-    pub later: bool,
 }
 
 /// Reads `text` and hands on what it holds as it is found: at most one object of the text is in memory at a time.
 ///
-/// `file` only appears in problems. Documents are read apart from each other: one that is not valid YAML hides no
-/// other. An item of a List with a wrong field hides no other item either; one that is not valid YAML hides those behind
-/// it, and all of them where `kind` is written behind `items`.
+/// `file` only appears in problems. Documents are read apart from each other: one that is not valid hides no other. An item
+/// of a List with a wrong field hides no other item either. One that is not valid YAML hides those behind it, and all of them
+/// where `kind` is written behind `items`, unless the List is so long (1 MiB) that it is cut into its items without a parser.
+/// In JSON only brackets and quotes that are not closed hide what is behind them.
 pub fn read_text(file: &Name, text: &str, format: Format, limits: &Limits, each: &mut dyn FnMut(Found)) {
-    let mut reader = Reader { file, limits, each, document: 0, first_line: 1 };
+    read_input(file, &mut io::Cursor::new(text), format, &Context { limits, pool: &Pool::default() }, each);
+}
+
+/// The same from a file that is not in memory.
+pub(crate) fn read_input(
+    file: &Name,
+    input: &mut dyn Input,
+    format: Format,
+    with: &Context<'_>,
+    each: &mut dyn FnMut(Found),
+) {
+    let mut reader = Reader { file, with: *with, each, document: 0, first_line: 1 };
     match format {
-        Format::Yaml => reader.yaml(text),
-        Format::Json => reader.json(text),
+        Format::Yaml => reader.yaml(input, CUT_FROM),
+        Format::Json => reader.json(input),
     }
 }
 
 struct Reader<'a> {
     file: &'a Name,
-    limits: &'a Limits,
+    with: Context<'a>,
     each: &'a mut dyn FnMut(Found),
     /// The document being read, from 1.
     document: usize,
@@ -79,40 +92,38 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn yaml(&mut self, text: &str) {
-        for document in documents(text) {
-            (self.document, self.first_line) = (document.number, document.line);
-            if self.is_too_large(document.text) {
-                continue;
-            }
-            if let Err(misfit) = yaml::read(document.text, self.limits, &mut |tree| self.tree(&tree)) {
-                self.problem(None, None, misfit);
-            }
+    fn yaml(&mut self, input: &mut dyn Input, cut_from: usize) {
+        let limits = self.with.limits;
+        let is_list = |text: &str| yaml::is_list(text, limits);
+        let outcome = documents(input, limits, cut_from, &is_list, &mut |part| self.part(&part));
+        if let Err(fault) = outcome {
+            (self.document, self.first_line) = (0, 0);
+            self.problem(None, None, Misfit { line: 0, column: 0, fault });
         }
     }
 
-    fn json(&mut self, text: &str) {
-        let mut values = Values::new(text);
-        while let Some(value) = values.next() {
-            self.document += 1;
-            match value {
-                Err(misfit) => return self.problem(None, None, misfit),
-                Ok((value, place)) => {
-                    if !self.is_too_large(value.get()) {
-                        values.read(value, place, self.limits, &mut |tree| self.tree(&tree));
-                    }
-                }
-            }
+    fn part(&mut self, part: &Part<'_>) {
+        let limits = self.with.limits;
+        (self.document, self.first_line) = (part.document, part.line);
+        let text = part.text.as_ref().map_err(|fault| Misfit { line: 1, column: 1, fault: fault.clone() });
+        let read = text.and_then(|text| match part.item {
+            None => yaml::read(text, limits, &mut |tree| self.tree(&tree)),
+            Some(item) => yaml::read_item(text, item, limits).map(|tree| self.tree(&tree)),
+        });
+        if let Err(misfit) = read {
+            self.problem(part.item, None, misfit);
         }
     }
 
-    fn is_too_large(&mut self, text: &str) -> bool {
-        let (bytes, bytes_max) = (text.len(), self.limits.document_bytes_max);
-        if bytes > bytes_max {
-            let fault = Fault::DocumentTooLarge { bytes, bytes_max };
-            self.problem(None, None, Misfit { line: 1, column: 1, fault });
+    fn json(&mut self, input: &mut dyn Input) {
+        let outcome = json::read(input, self.with.limits, &mut |document, tree| {
+            self.document = document;
+            self.tree(&tree);
+        });
+        if let Err((document, misfit)) = outcome {
+            self.document = document;
+            self.problem(None, None, misfit);
         }
-        bytes > bytes_max
     }
 
     fn tree(&mut self, tree: &Tree) {
@@ -136,12 +147,13 @@ impl Reader<'_> {
         }
         let position = self.position(tree.item, tree.node.line, tree.node.column);
         let short = |text: &str| printable(text).chars().take(TYPE_NAME_MAX).collect();
-        let unread = |later| Unread { group: short(name.group), kind: short(name.kind), later };
-        match shape(&tree.node, self.limits) {
-            Ok(Shape::Object(object)) => (self.each)(Found::Object { object, position }),
+        match shape(&tree.node, &self.with) {
+            Ok(Shape::Object(object)) => (self.each)(Found::Object { object: *object, position }),
             Ok(Shape::Ignored) => {}
-            Ok(Shape::Later) => (self.each)(Found::Unread { unread: unread(true), position }),
-            Ok(Shape::Unknown) => (self.each)(Found::Unread { unread: unread(false), position }),
+            Ok(Shape::Unknown) => {
+                let unread = Unread { group: short(name.group), kind: short(name.kind) };
+                (self.each)(Found::Unread { unread, position });
+            }
             Err(misfit) => fail(self, misfit),
         }
     }
@@ -161,7 +173,8 @@ impl Reader<'_> {
         }
         let position = self.position(item, line, column);
         let object = node.and_then(describe);
-        (self.each)(Found::Problem(Problem { file: self.file.clone(), position, object, fault }));
+        let key = node.and_then(|node| key_of(node, &self.with));
+        (self.each)(Found::Problem(Problem { file: self.file.clone(), position, object, key, fault }));
     }
 }
 

@@ -25,17 +25,46 @@ use crate::shapes::type_name;
 /// # Errors
 /// It is not valid YAML. What was read before has been given to `each`.
 pub(crate) fn read(text: &str, limits: &Limits, each: &mut dyn FnMut(Tree)) -> Result<(), Misfit> {
-    let mut root = Root { limits, each, is_list: None, items_read: None, lacks_type: false };
+    let mut root = Root { text, limits, each, is_list: None, items_read: None, lacks_type: false };
     let mut outcome = with_deserializer(text, options(limits), |yaml| yaml.deserialize_any(&mut root));
     if root.lacks_type {
         let header = with_deserializer(text, options(limits), |yaml| yaml.deserialize_any(Header { limits }));
         outcome = header.and_then(|header| {
-            root.is_list = Some(is_list(&header));
+            root.is_list = Some(is_list_header(&header));
             with_deserializer(text, options(limits), |yaml| yaml.deserialize_any(&mut root))
         });
     }
     let items_read = root.items_read;
     outcome.map_err(|error| misfit(&error, |message| Fault::Syntax { format: "YAML", message, items_read }))
+}
+
+/// Reads an item of a List that stands in `text` by itself.
+///
+/// # Errors
+/// It is not valid YAML.
+pub(crate) fn read_item(text: &str, item: usize, limits: &Limits) -> Result<Tree, Misfit> {
+    let allowance = Allowance::new(limits, text);
+    let read = with_deserializer(text, options(limits), |yaml| NodeSeed::object(&allowance, (0, 0)).deserialize(yaml));
+    let node =
+        read.map_err(|error| misfit(&error, |message| Fault::Syntax { format: "YAML", message, items_read: None }))?;
+    Ok(Tree::new(Some(item), node, allowance.excess(limits)))
+}
+
+/// Whether the document `text` says that it is a List.
+pub(crate) fn is_list(text: &str, limits: &Limits) -> bool {
+    let header = with_deserializer(text, options(limits), |yaml| yaml.deserialize_any(Header { limits }));
+    header.is_ok_and(|header| is_list_header(&header))
+}
+
+/// Reads `text`, one document, as a tree with everything in it; null where it is empty.
+///
+/// # Errors
+/// It is not valid YAML, or too large.
+pub(crate) fn tree(text: &str, limits: &Limits) -> Result<Node, Misfit> {
+    let allowance = Allowance::new(limits, text);
+    let read = with_deserializer(text, options(limits), |yaml| NodeSeed::all(&allowance).deserialize(yaml));
+    let node = read.map_err(|error| misfit(&error, |message| Fault::Setting { message }))?;
+    allowance.excess(limits).map_or(Ok(node), |fault| Err(Misfit { line: 0, column: 0, fault }))
 }
 
 /// Reads `text` as one value of a type of the caller's: configuration, not manifests.
@@ -91,12 +120,14 @@ fn misfit(error: &serde_saphyr::Error, fault: impl FnOnce(String) -> Fault) -> M
     Misfit { line: number(place.0), column: number(place.1), fault: fault(printable(&message)) }
 }
 
-fn is_list(header: &Node) -> bool {
+fn is_list_header(header: &Node) -> bool {
     type_name(header).is_ok_and(|name| name.is_list())
 }
 
 /// Reads a document: an object, or the items of a List.
 struct Root<'a> {
+    /// The document.
+    text: &'a str,
     limits: &'a Limits,
     each: &'a mut dyn FnMut(Tree),
     /// Known before the document is read.
@@ -152,7 +183,7 @@ impl<'de> Visitor<'de> for &mut Root<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        let allowance = Allowance::new(self.limits);
+        let allowance = Allowance::new(self.limits, self.text);
         let mut node = Node { line: 0, column: 0, value: Value::Null };
         let mut fields = Vec::new();
         while let Some(key) = entries.next_key::<Spanned<Box<str>>>()? {
@@ -163,7 +194,9 @@ impl<'de> Visitor<'de> for &mut Root<'_> {
             if &*key.value == "items" {
                 fields = self.items(place, fields, &mut entries)?;
             } else if is_object_field(&key.value) {
-                fields.push((key.value, entries.next_value_seed(NodeSeed::field(&allowance, place))?));
+                let seed = NodeSeed::field(&allowance, place, &key.value);
+                let field = entries.next_value_seed(seed)?;
+                fields.push((key.value, field));
             } else {
                 entries.next_value::<IgnoredAny>()?;
             }
@@ -195,7 +228,7 @@ impl Root<'_> {
             Some(false) => {
                 entries.next_value::<IgnoredAny>()?;
             }
-            None if !is_list(&header) => {
+            None if !is_list_header(&header) => {
                 entries.next_value::<IgnoredAny>()?;
             }
             Some(true) | None => entries.next_value_seed(Items { root: self, place })?,
@@ -237,7 +270,7 @@ impl<'de> Visitor<'de> for Items<'_, '_> {
         let mut count = 0;
         self.root.items_read = Some(0);
         loop {
-            let allowance = Allowance::new(self.root.limits);
+            let allowance = Allowance::new(self.root.limits, self.root.text);
             let Some(node) = items.next_element_seed(NodeSeed::object(&allowance, self.place))? else {
                 return Ok(());
             };
@@ -261,11 +294,13 @@ impl<'de> Visitor<'de> for Header<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
-        let allowance = Allowance::new(self.limits);
+        let allowance = Allowance::new(self.limits, "");
         let mut fields = Vec::new();
         while let Some(key) = entries.next_key::<Spanned<Box<str>>>()? {
             if matches!(&*key.value, "apiVersion" | "kind") {
-                fields.push((key.value, entries.next_value_seed(NodeSeed::field(&allowance, (0, 0)))?));
+                let seed = NodeSeed::field(&allowance, (0, 0), &key.value);
+                let field = entries.next_value_seed(seed)?;
+                fields.push((key.value, field));
             } else {
                 entries.next_value::<IgnoredAny>()?;
             }

@@ -206,12 +206,16 @@ impl<'a> Batch<'a> {
         if !question.candidates.contains(&index) {
             return Err(WrongAnswer::NotACandidate { index });
         }
-        let address = address.map(|index| waypoint_address(gateway, index, network)).transpose()?;
-        let dial = match &address {
-            None => Vec::new(),
-            Some(WaypointAddress::Ip { ip, .. }) => vec![*ip],
-            Some(WaypointAddress::Hostname(_)) => gateway.addresses.iter().filter_map(|a| a.ip()).collect(),
-        };
+        let (mut dial, mut known) = (Vec::new(), None);
+        if let Some(index) = address {
+            known = Some(waypoint_address(gateway, index, network)?);
+            dial = gateway.dialled_at.get(index as usize).cloned().unwrap_or_default();
+        }
+        if dial.is_empty() && matches!(known, Some(WaypointAddress::Hostname(_))) {
+            // Its service is not known (yet): what the Gateway reports beside the hostname is the same address (R14).
+            dial = gateway.addresses.iter().filter_map(|address| address.ip()).collect();
+        }
+        let address = known;
         // The sum was checked: each weight is at most 100.
         Ok(Target { gateway: gateway.key.clone(), address, dial, weight: weight as u8 })
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::batch::{Answer, Batch, WrongAnswer};
-use crate::decision::{Choice, Decision};
+use crate::decision::{Choice, Decision, OnUnreachable};
 use crate::description::Description;
 use crate::floor;
 use crate::input::{Input, NodeInput, Shared};
@@ -59,6 +59,48 @@ pub struct Terms {
     pub denied: Choice,
     /// What a row gets that cannot be decided and never was.
     pub undecided: Choice,
+    /// What happens to connections while none of a row's waypoints has an address that is known: a hostname whose service
+    /// is not there (yet). None: what the component said about waypoints that cannot be reached.
+    pub unresolved: Option<OnUnreachable>,
+}
+
+impl Terms {
+    /// The decision as it counts: above the floor, and with what was declared for waypoints whose address is not known.
+    fn applied(&self, input: &Input, decision: Decision) -> Decision {
+        let mut decision = floor::apply(input, decision, &self.denied);
+        if let Some(declared) = self.unresolved.filter(|_| decision.is_unresolved()) {
+            decision.on_unreachable = declared;
+        }
+        decision
+    }
+}
+
+/// How single rows are decided beside a table, for instance to see what a change would do. Costs one question, however
+/// large the mesh is.
+#[derive(Clone, Copy)]
+pub struct Asking<'a> {
+    /// What answers.
+    pub resolver: &'a dyn Resolver,
+    /// What it declared under these terms.
+    pub description: &'a Arc<Description>,
+    /// How it is asked.
+    pub terms: &'a Terms,
+}
+
+impl Asking<'_> {
+    /// The decision that [`Decider::new`] would come to for this row; none where it is not published.
+    ///
+    /// # Errors
+    /// As the resolver's.
+    pub fn decide(&self, store: &Store, key: &RowKey) -> Result<Option<Decision>, ResolveFailure> {
+        let Some(input) = Projection::input_of(self.description, store, key) else {
+            return Ok(None);
+        };
+        let node = node_input(self.description, store.facts());
+        let batch = Batch::new(&self.terms.settings, &node, std::slice::from_ref(&input));
+        let decisions = batch.accept(self.resolver.resolve(&batch)?, &store.facts().network)?;
+        Ok(decisions.into_iter().next().map(|decision| self.terms.applied(&input, decision)))
+    }
 }
 
 /// Everything that is asked with, and the table of answers, for one set of rules.
@@ -188,8 +230,7 @@ impl Decider {
         let batch = Batch::new(&self.terms.settings, &self.node, inputs);
         let decisions = batch.accept(self.resolver.resolve(&batch)?, &self.network)?;
         for (input, decision) in inputs.iter().zip(decisions) {
-            let decision = floor::apply(input, decision, &self.terms.denied);
-            self.known.insert(input.clone(), Arc::new(decision));
+            self.known.insert(input.clone(), Arc::new(self.terms.applied(input, decision)));
         }
         Ok(())
     }

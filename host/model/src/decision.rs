@@ -40,7 +40,8 @@ pub struct Target {
     /// How the mesh refers to it; none: bound, but it reports no usable address (R7).
     pub address: Option<WaypointAddress>,
     /// Addresses at which it can be dialled directly at port [`crate::gateway::HBONE_PORT`]: the chosen one if it is an
-    /// IP; for a hostname, the IPs that the Gateway reports beside it (R14).
+    /// IP; for a hostname those of the service that it names (R91), and while that is not known the IPs that the Gateway
+    /// reports beside it (R14). Empty: it cannot be dialled, and [`Decision::on_unreachable`] applies.
     pub dial: Vec<IpAddr>,
     /// Percent of new connections.
     pub weight: u8,
@@ -111,6 +112,12 @@ impl Decision {
             tunnel: None,
             floor: false,
         }
+    }
+
+    /// Whether it goes through waypoints and for none of them an address is known.
+    pub fn is_unresolved(&self) -> bool {
+        let targets = self.targets();
+        !targets.is_empty() && targets.iter().all(|target| target.dial.is_empty())
     }
 
     /// The waypoints, primary first; empty for the other choices.

@@ -113,6 +113,13 @@ impl Description {
     }
 }
 
+impl Description {
+    /// Whether `key` was declared for `at`.
+    pub fn declares(&self, at: Source, key: &str) -> bool {
+        self.reads.iter().any(|read| read.at == at && read.covers(key))
+    }
+}
+
 impl Read {
     fn covers(&self, key: &str) -> bool {
         match self.key.strip_suffix('*') {

@@ -11,7 +11,7 @@ use crate::selector::Selector;
 pub const HBONE_PORT: u16 = 15008;
 
 /// A Gateway of the Gateway API.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Gateway {
     /// Metadata.
     pub meta: Meta,
@@ -31,7 +31,7 @@ impl Gateway {
 }
 
 /// A GatewayClass. Its own `meta.namespace` is empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GatewayClass {
     /// Metadata.
     pub meta: Meta,
@@ -60,7 +60,7 @@ impl std::fmt::Display for GatewayKey {
 }
 
 /// A listener of a Gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Listener {
     /// `port`, 0 where it is missing.
     pub port: u32,

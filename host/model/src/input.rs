@@ -4,6 +4,7 @@
 //! carries its hash, so that 200,000 rows can be told apart without reading every label again.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -154,6 +155,9 @@ pub struct GatewayInput {
     pub listeners: Vec<ListenerInput>,
     /// Its status addresses in their order.
     pub addresses: Vec<StatusAddress>,
+    /// Where each of its addresses is dialled, in their order: for a hostname the addresses of the service that it names
+    /// (R91). Not passed to the component; part of the question so that decisions follow the service.
+    pub dialled_at: Vec<Vec<IpAddr>>,
 }
 
 /// The node, as far as declared.

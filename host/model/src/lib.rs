@@ -10,12 +10,22 @@ pub mod object;
 
 pub mod selector;
 
+pub mod endpoint_slice;
 pub mod gateway;
 pub mod namespace;
+pub mod policy;
 pub mod service;
+pub mod service_entry;
 pub mod workload;
+pub mod workload_entry;
+
+pub mod mesh;
+
+pub mod hosts;
 
 pub mod store;
+
+pub mod config_store;
 
 pub mod description;
 
@@ -31,20 +41,39 @@ pub mod floor;
 
 pub mod explain;
 
+pub mod whatif;
+
+pub mod traffic;
+
 pub mod table;
+
+pub mod difference;
+
+pub mod waypoint_view;
+
+pub mod bypass;
 
 pub mod decider;
 
 pub mod sink;
 
+pub mod lint;
+
+pub mod pseudonym;
+
 pub use decider::{Decider, ResolveFailure, Resolver};
 pub use decision::Decision;
 pub use description::Description;
+pub use endpoint_slice::EndpointSlice;
 pub use gateway::{Gateway, GatewayClass};
+pub use mesh::{IstioVersion, Mesh};
 pub use name::{Labels, Name};
 pub use namespace::Namespace;
-pub use object::{Meta, Object, ObjectKey};
+pub use object::{Kind, Meta, Object, ObjectKey};
+pub use policy::AuthorizationPolicy;
 pub use service::Service;
+pub use service_entry::ServiceEntry;
 pub use store::{Event, Facts, Store};
 pub use table::{Row, RowKey, Table};
 pub use workload::Pod;
+pub use workload_entry::WorkloadEntry;

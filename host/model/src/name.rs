@@ -34,6 +34,11 @@ impl Labels {
         self.0.is_empty()
     }
 
+    /// How many hold these very labels, not only equal ones.
+    pub fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// True when every pair of `self` is also in `other`: a Service's or an equality selector (R135-R138).
     pub fn is_subset_of(&self, other: &Labels) -> bool {
         self.iter().all(|(k, v)| other.get(k) == Some(v))

@@ -3,7 +3,7 @@
 use crate::object::Meta;
 
 /// A Namespace object. Its own `meta.namespace` is empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Namespace {
     /// Metadata.
     pub meta: Meta,

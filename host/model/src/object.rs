@@ -4,14 +4,18 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::endpoint_slice::EndpointSlice;
 use crate::gateway::{Gateway, GatewayClass};
 use crate::name::{Labels, Name};
 use crate::namespace::Namespace;
+use crate::policy::AuthorizationPolicy;
 use crate::service::Service;
+use crate::service_entry::ServiceEntry;
 use crate::workload::Pod;
+use crate::workload_entry::WorkloadEntry;
 
 /// Metadata of an object, as far as a decision can depend on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Meta {
     /// Empty for cluster-scoped kinds.
     pub namespace: Name,
@@ -48,6 +52,34 @@ pub enum Kind {
     Service,
     /// v1 Pod.
     Pod,
+    /// networking.istio.io ServiceEntry.
+    ServiceEntry,
+    /// networking.istio.io WorkloadEntry.
+    WorkloadEntry,
+    /// discovery.k8s.io EndpointSlice.
+    EndpointSlice,
+    /// security.istio.io AuthorizationPolicy; no decision depends on it, [`crate::lint`] looks at it.
+    AuthorizationPolicy,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 9] = [
+        Self::Namespace,
+        Self::GatewayClass,
+        Self::Gateway,
+        Self::Service,
+        Self::Pod,
+        Self::ServiceEntry,
+        Self::WorkloadEntry,
+        Self::EndpointSlice,
+        Self::AuthorizationPolicy,
+    ];
+
+    /// Whether objects of it belong to no namespace.
+    pub fn is_cluster_scoped(self) -> bool {
+        matches!(self, Self::Namespace | Self::GatewayClass)
+    }
 }
 
 impl fmt::Display for Kind {
@@ -58,6 +90,10 @@ impl fmt::Display for Kind {
             Self::Gateway => "Gateway",
             Self::Service => "Service",
             Self::Pod => "Pod",
+            Self::ServiceEntry => "ServiceEntry",
+            Self::WorkloadEntry => "WorkloadEntry",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::AuthorizationPolicy => "AuthorizationPolicy",
         })
     }
 }
@@ -91,7 +127,7 @@ impl fmt::Display for ObjectKey {
 }
 
 /// Any object of the model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Object {
     /// A Namespace.
     Namespace(Namespace),
@@ -103,6 +139,14 @@ pub enum Object {
     Service(Service),
     /// A Pod.
     Pod(Pod),
+    /// A ServiceEntry.
+    ServiceEntry(ServiceEntry),
+    /// A WorkloadEntry.
+    WorkloadEntry(WorkloadEntry),
+    /// An EndpointSlice.
+    EndpointSlice(EndpointSlice),
+    /// An AuthorizationPolicy.
+    AuthorizationPolicy(AuthorizationPolicy),
 }
 
 impl Object {
@@ -114,6 +158,10 @@ impl Object {
             Self::Gateway(_) => Kind::Gateway,
             Self::Service(_) => Kind::Service,
             Self::Pod(_) => Kind::Pod,
+            Self::ServiceEntry(_) => Kind::ServiceEntry,
+            Self::WorkloadEntry(_) => Kind::WorkloadEntry,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::AuthorizationPolicy(_) => Kind::AuthorizationPolicy,
         }
     }
 
@@ -125,6 +173,25 @@ impl Object {
             Self::Gateway(o) => &o.meta,
             Self::Service(o) => &o.meta,
             Self::Pod(o) => &o.meta,
+            Self::ServiceEntry(o) => &o.meta,
+            Self::WorkloadEntry(o) => &o.meta,
+            Self::EndpointSlice(o) => &o.meta,
+            Self::AuthorizationPolicy(o) => &o.meta,
+        }
+    }
+
+    /// The object's metadata, to edit a copy.
+    pub fn meta_mut(&mut self) -> &mut Meta {
+        match self {
+            Self::Namespace(o) => &mut o.meta,
+            Self::GatewayClass(o) => &mut o.meta,
+            Self::Gateway(o) => &mut o.meta,
+            Self::Service(o) => &mut o.meta,
+            Self::Pod(o) => &mut o.meta,
+            Self::ServiceEntry(o) => &mut o.meta,
+            Self::WorkloadEntry(o) => &mut o.meta,
+            Self::EndpointSlice(o) => &mut o.meta,
+            Self::AuthorizationPolicy(o) => &mut o.meta,
         }
     }
 

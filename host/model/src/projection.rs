@@ -1,7 +1,7 @@
 //! From objects to questions: which rows there are, what each is asked with, and which of them a change concerns.
 //!
 //! A projection belongs to one description (what a component declared). It knows the edges that follow from it:
-//! Namespace → its rows, Gateway and GatewayClass → the rows that may mean them, Service or Pod → its own row.
+//! Namespace → its rows, Gateway and GatewayClass → the rows that may mean them, every other object → its own rows.
 //! [`Projection::apply`] after a change gives the same as [`Projection::new`] on the changed store; that is tested
 //! with generated histories. It decides nothing.
 
@@ -17,8 +17,10 @@ use crate::table::{RowKey, RowKind, Subject};
 
 mod naming;
 mod selectors;
+mod subjects;
 mod views;
 use naming::Naming;
+use subjects::{account_of, annotations_of, kind_of, labels_of, subject};
 use views::Views;
 
 /// A row before it is decided.
@@ -58,6 +60,7 @@ struct Asked {
     named: Vec<GatewayKey>,
     labels: Vec<(Name, Name)>,
     annotations: Vec<(Name, Name)>,
+    visibility: Visibility,
     service_account: Option<Name>,
     name: Option<Name>,
     hosts: Vec<Name>,
@@ -66,22 +69,34 @@ struct Asked {
 impl Projection {
     /// Projects all rows of `store`.
     pub fn new(description: Arc<Description>, store: &Store) -> Self {
-        let mut projection = Self {
-            description,
-            rows: BTreeMap::new(),
-            named_by_rows: Naming::default(),
-            named_by_namespaces: Naming::default(),
-            views: Views::default(),
-        };
+        let mut projection = Self::empty(description);
         let mut pass = Pass::over(store);
         let mut rows = Vec::new();
         for (key, object) in store.rows() {
-            let projected = projection.projected(&mut pass, &key, object);
+            let projected = projection.projected(&mut pass, &key, &object);
             rows.push((key, projected));
         }
         // They are sorted already: this is cheaper than putting in one by one.
         projection.rows = rows.into_iter().collect();
         projection
+    }
+
+    fn empty(description: Arc<Description>) -> Self {
+        Self {
+            description,
+            rows: BTreeMap::new(),
+            named_by_rows: Naming::default(),
+            named_by_namespaces: Naming::default(),
+            views: Views::default(),
+        }
+    }
+
+    /// What the component would be asked about a single row, if it is published; the other rows are not looked at. Ids of
+    /// selectors may be others than in a whole projection: they mean nothing.
+    pub fn input_of(description: &Arc<Description>, store: &Store, key: &RowKey) -> Option<Shared<Input>> {
+        let object = store.row(key)?;
+        let mut alone = Self::empty(Arc::clone(description));
+        Some(alone.projected(&mut Pass::over(store), key, &object).input)
     }
 
     /// The row, if it is published.
@@ -131,8 +146,8 @@ impl Projection {
     }
 
     fn rows_in(&self, namespace: &Name) -> impl Iterator<Item = &RowKey> {
-        [RowKind::Pod, RowKind::Service].into_iter().flat_map(move |kind| {
-            let first = RowKey { kind, namespace: namespace.clone(), name: "".into() };
+        RowKind::ALL.into_iter().flat_map(move |kind| {
+            let first = RowKey { kind, namespace: namespace.clone(), name: "".into(), part: None };
             let namespace = namespace.clone();
             let from = self.rows.range(first..).map(|(key, _)| key);
             from.take_while(move |key| key.kind == kind && key.namespace == namespace)
@@ -144,7 +159,7 @@ impl Projection {
         let Some(object) = pass.store.row(key) else {
             return self.forget(key);
         };
-        let projected = self.projected(pass, key, object);
+        let projected = self.projected(pass, key, &object);
         if self.rows.get(key) == Some(&projected) {
             return false;
         }
@@ -168,7 +183,7 @@ impl Projection {
     }
 
     /// The row as it is now, with its edges.
-    fn projected(&mut self, pass: &mut Pass<'_>, key: &RowKey, object: RowObject<'_>) -> Projected {
+    fn projected(&mut self, pass: &mut Pass<'_>, key: &RowKey, object: &RowObject<'_>) -> Projected {
         let (subject, asked) = self.asked(pass.store, object);
         self.named_by_rows.set(key, &asked.named);
         let input = match pass.inputs_of(&key.namespace).get(&asked) {
@@ -182,32 +197,28 @@ impl Projection {
         Projected { subject: Arc::new(subject), input }
     }
 
-    fn asked(&self, store: &Store, object: RowObject<'_>) -> (Subject, Asked) {
+    fn asked(&self, store: &Store, object: &RowObject<'_>) -> (Subject, Asked) {
         let description = &*self.description;
         let fields = description.fields;
         let meta = object.meta();
+        let labels = labels_of(object);
         let mut asked = Asked {
-            kind: SubjectKind::Pod,
-            named: named_gateways(&description.references, &meta.namespace, &meta.labels),
-            labels: description.pick(Source::SubjectLabel, &meta.labels),
-            annotations: description.pick(Source::SubjectAnnotation, &meta.annotations),
-            service_account: None,
+            kind: kind_of(object),
+            named: named_gateways(&description.references, &meta.namespace, &labels),
+            labels: description.pick(Source::SubjectLabel, &labels),
+            annotations: description.pick(Source::SubjectAnnotation, annotations_of(object)),
+            visibility: Visibility::Everywhere,
+            service_account: account_of(object).filter(|_| fields.service_account).cloned(),
             name: fields.name.then(|| meta.name.clone()),
             hosts: Vec::new(),
         };
-        let subject = match object {
-            RowObject::Pod(pod) => {
-                asked.service_account = fields.service_account.then(|| pod.service_account.clone());
-                let addresses = pod.addresses.clone();
-                Subject { hosts: Vec::new(), addresses, dialled_by_address: !pod.host_network }
-            }
-            RowObject::Service(service) => {
-                let hosts = vec![service.host(&store.facts().cluster_domain)];
-                asked.kind = SubjectKind::Service;
-                asked.hosts = if fields.hosts { hosts.clone() } else { Vec::new() };
-                Subject { hosts, addresses: service.addresses.clone(), dialled_by_address: true }
-            }
-        };
+        if let RowObject::ServiceEntry { own_namespace_only: true, .. } = object {
+            asked.visibility = Visibility::OwnNamespace;
+        }
+        let subject = subject(store, object);
+        if fields.hosts {
+            asked.hosts.clone_from(&subject.hosts);
+        }
         (subject, asked)
     }
 
@@ -234,7 +245,7 @@ impl Projection {
             candidates: candidates.into_iter().map(|view| view.input).collect(),
             labels: Some(self.views.pairs(asked.labels.clone())),
             annotations: Some(self.views.pairs(asked.annotations.clone())),
-            visibility: Visibility::Everywhere,
+            visibility: asked.visibility,
             service_account: asked.service_account.clone(),
             name: asked.name.clone(),
             hosts: asked.hosts.clone(),

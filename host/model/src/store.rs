@@ -9,13 +9,33 @@ use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap, OrdSet};
 
+use crate::endpoint_slice::EndpointSlice;
 use crate::gateway::{Gateway, GatewayClass, GatewayKey};
-use crate::name::Name;
+use crate::hosts::Hosts;
+use crate::mesh::{EntryVisibility, IstioVersion, Mesh};
+use crate::name::{Labels, Name};
 use crate::namespace::Namespace;
-use crate::object::{Kind, Meta, Object, ObjectKey};
+use crate::object::{Kind, Object, ObjectKey};
+use crate::policy::AuthorizationPolicy;
 use crate::service::Service;
+use crate::service_entry::ServiceEntry;
 use crate::table::{RowKey, RowKind};
 use crate::workload::Pod;
+use crate::workload_entry::WorkloadEntry;
+
+mod addresses;
+mod claims;
+mod entries;
+mod membership;
+mod rows;
+mod unpublished;
+
+pub use claims::{ClaimStanding, HostClaim};
+pub use rows::RowObject;
+pub use unpublished::{LostHost, Unpublished};
+
+/// The label by which an object belongs to one revision of Istio (R144).
+pub const REVISION: &str = "istio.io/rev";
 
 /// What is known about the cluster and this node without looking at any object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +46,12 @@ pub struct Facts {
     pub network: Name,
     /// The cluster's id, `Kubernetes` by default (R58).
     pub cluster_id: Name,
+    /// The revision of Istio whose objects count, `default` by default (R144).
+    pub istio_revision: Name,
+    /// The version of Istio whose host-side rules are followed, the newest by default.
+    pub istio: IstioVersion,
+    /// What MeshConfig says.
+    pub mesh: Mesh,
     /// The node this host runs on.
     pub node: Node,
 }
@@ -36,6 +62,9 @@ impl Default for Facts {
             cluster_domain: "cluster.local".into(),
             network: "".into(),
             cluster_id: "Kubernetes".into(),
+            istio_revision: "default".into(),
+            istio: IstioVersion::NEWEST,
+            mesh: Mesh::default(),
             node: Node::default(),
         }
     }
@@ -47,7 +76,7 @@ pub struct Node {
     /// Its name.
     pub name: Option<Name>,
     /// Its labels.
-    pub labels: crate::name::Labels,
+    pub labels: Labels,
     /// `topology.kubernetes.io/region`, empty if unknown.
     pub region: Option<Name>,
     /// `topology.kubernetes.io/zone`.
@@ -80,9 +109,10 @@ impl Event {
 pub struct Changes {
     /// Namespaces whose object came, went or changed: all rows in them are concerned.
     pub namespaces: BTreeSet<Name>,
-    /// Gateways that came, went or changed, themselves or by their class: all rows that may mean them are concerned.
+    /// Gateways that came, went or changed, themselves, by their class, or by the Service that their hostname leads to:
+    /// all rows that may mean them are concerned.
     pub gateways: BTreeSet<GatewayKey>,
-    /// Services and workloads that came, went or changed.
+    /// Services and workloads that came, went or changed, or may have.
     pub rows: BTreeSet<RowKey>,
 }
 
@@ -100,24 +130,8 @@ impl Changes {
     }
 }
 
-/// An object that a decision is made for.
-#[derive(Clone, Copy, Debug)]
-pub enum RowObject<'a> {
-    /// A Pod.
-    Pod(&'a Pod),
-    /// A Service.
-    Service(&'a Service),
-}
-
-impl<'a> RowObject<'a> {
-    /// Its metadata.
-    pub fn meta(self) -> &'a Meta {
-        match self {
-            Self::Pod(pod) => &pod.meta,
-            Self::Service(service) => &service.meta,
-        }
-    }
-}
+/// All objects of one namespaced kind, by namespace and name.
+type Namespaced<T> = OrdMap<(Name, Name), Arc<T>>;
 
 /// All objects, by kind and key.
 #[derive(Clone, Debug, Default)]
@@ -129,8 +143,23 @@ pub struct Store {
     gateways: OrdMap<GatewayKey, Arc<Gateway>>,
     /// class name -> Gateways that name it, whether or not the class exists.
     gateways_by_class: HashMap<Name, OrdSet<GatewayKey>>,
-    services: OrdMap<(Name, Name), Arc<Service>>,
-    pods: OrdMap<(Name, Name), Arc<Pod>>,
+    services: Namespaced<Service>,
+    pods: Namespaced<Pod>,
+    entries: Namespaced<ServiceEntry>,
+    workload_entries: Namespaced<WorkloadEntry>,
+    slices: Namespaced<EndpointSlice>,
+    policies: Namespaced<AuthorizationPolicy>,
+    /// The claims of all published ServiceEntries.
+    hosts: Hosts,
+}
+
+/// What a namespace does to everything in it, before any label of the things themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Standing {
+    /// Not hidden by discovery selectors (R145).
+    discovered: bool,
+    /// Of the ServiceEntries (R117).
+    entries: EntryVisibility,
 }
 
 impl Store {
@@ -152,27 +181,11 @@ impl Store {
     /// Carries out one event. The revision moves only if something changed.
     pub fn apply(&mut self, event: Event) -> Changes {
         let mut changes = Changes::default();
-        match event {
-            Event::Apply(Object::Namespace(o)) => self.put_namespace(o, &mut changes),
-            Event::Apply(Object::GatewayClass(o)) => self.put_class(o, &mut changes),
-            Event::Apply(Object::Gateway(o)) => self.put_gateway(o, &mut changes),
-            Event::Apply(Object::Service(o)) => {
-                put(
-                    &mut self.services,
-                    (o.meta.namespace.clone(), o.meta.name.clone()),
-                    o,
-                    RowKind::Service,
-                    &mut changes,
-                );
-            }
-            Event::Apply(Object::Pod(o)) => {
-                put(&mut self.pods, (o.meta.namespace.clone(), o.meta.name.clone()), o, RowKind::Pod, &mut changes);
-            }
+        let changed = match event {
+            Event::Apply(object) => self.put(object, &mut changes),
             Event::Delete(key) => self.delete(key, &mut changes),
-        }
-        if !changes.is_empty() {
-            self.revision += 1;
-        }
+        };
+        self.revision += u64::from(changed);
         changes
     }
 
@@ -185,36 +198,154 @@ impl Store {
         all
     }
 
-    fn put_namespace(&mut self, object: Namespace, changes: &mut Changes) {
+    /// Another MeshConfig. Concerns the namespaces that it shows or hides, and the ServiceEntries that it does.
+    pub fn set_mesh(&mut self, mesh: Mesh) -> Changes {
+        let mut changes = Changes::default();
+        if self.facts.mesh == mesh {
+            return changes;
+        }
+        let before: Vec<(Name, Standing)> =
+            self.namespaces_in_use().into_iter().map(|name| (name.clone(), self.standing(&name))).collect();
+        Arc::make_mut(&mut self.facts).mesh = mesh;
+        for (name, before) in before {
+            self.restand(&name, before, &mut changes);
+        }
+        self.revision += 1;
+        changes
+    }
+
+    /// True when something changed.
+    fn put(&mut self, object: Object, changes: &mut Changes) -> bool {
+        match object {
+            Object::Namespace(o) => self.put_namespace(o, changes),
+            Object::GatewayClass(o) => self.put_class(o, changes),
+            Object::Gateway(o) => self.put_gateway(o, changes),
+            Object::Service(o) => {
+                let key = (o.meta.namespace.clone(), o.meta.name.clone());
+                let changed = put(&mut self.services, key.clone(), o);
+                changed && self.service_changed(key, changes)
+            }
+            Object::Pod(o) => {
+                let key = (o.meta.namespace.clone(), o.meta.name.clone());
+                let changed = put(&mut self.pods, key.clone(), o);
+                changed && touch(RowKind::Pod, key, changes)
+            }
+            Object::ServiceEntry(o) => self.put_entry(o, changes),
+            Object::WorkloadEntry(o) => {
+                let key = (o.meta.namespace.clone(), o.meta.name.clone());
+                let changed = put(&mut self.workload_entries, key.clone(), o);
+                changed && touch(RowKind::WorkloadEntry, key, changes)
+            }
+            Object::EndpointSlice(o) => self.put_slice(o, changes),
+            Object::AuthorizationPolicy(o) => {
+                put(&mut self.policies, (o.meta.namespace.clone(), o.meta.name.clone()), o)
+            }
+        }
+    }
+
+    fn delete(&mut self, key: ObjectKey, changes: &mut Changes) -> bool {
+        let ObjectKey { kind, namespace, name } = key;
+        let key = (namespace, name);
+        match kind {
+            Kind::Namespace => self.delete_namespace(&key.1, changes),
+            Kind::GatewayClass => {
+                let was_there = self.classes.remove(&key.1).is_some();
+                was_there && self.class_changed(&key.1, changes)
+            }
+            Kind::Gateway => self.delete_gateway(GatewayKey { namespace: key.0, name: key.1 }, changes),
+            Kind::Service => self.services.remove(&key).is_some() && self.service_changed(key, changes),
+            Kind::Pod => self.pods.remove(&key).is_some() && touch(RowKind::Pod, key, changes),
+            Kind::ServiceEntry => self.delete_entry(&key, changes),
+            Kind::WorkloadEntry => {
+                self.workload_entries.remove(&key).is_some() && touch(RowKind::WorkloadEntry, key, changes)
+            }
+            Kind::EndpointSlice => {
+                let old = self.slices.remove(&key);
+                old.is_some_and(|old| touch_slice(&old, changes))
+            }
+            Kind::AuthorizationPolicy => self.policies.remove(&key).is_some(),
+        }
+    }
+
+    fn put_namespace(&mut self, object: Namespace, changes: &mut Changes) -> bool {
         let name = object.meta.name.clone();
-        if self.namespaces.get(&name).is_none_or(|old| **old != object) {
-            self.namespaces.insert(name.clone(), Arc::new(object));
-            changes.namespaces.insert(name);
+        if self.namespaces.get(&name).is_some_and(|old| **old == object) {
+            return false;
+        }
+        let before = self.standing(&name);
+        self.namespaces.insert(name.clone(), Arc::new(object));
+        self.restand(&name, before, changes);
+        changes.namespaces.insert(name);
+        true
+    }
+
+    fn delete_namespace(&mut self, name: &Name, changes: &mut Changes) -> bool {
+        let before = self.standing(name);
+        if self.namespaces.remove(name).is_none() {
+            return false;
+        }
+        self.restand(name, before, changes);
+        changes.namespaces.insert(name.clone());
+        true
+    }
+
+    /// What the namespace does to what is in it. An unknown one has no labels (Q5).
+    fn standing(&self, namespace: &Name) -> Standing {
+        let none = Labels::default();
+        let labels = self.namespaces.get(namespace).map_or(&none, |object| &object.meta.labels);
+        let mesh = &self.facts.mesh;
+        let selectors = &mesh.discovery_selectors;
+        let rules = mesh.entry_visibility.as_ref().filter(|_| self.facts.istio >= IstioVersion::ENTRY_VISIBILITY);
+        Standing {
+            discovered: selectors.is_empty() || selectors.iter().any(|selector| selector.matches(labels)),
+            entries: rules.map_or(EntryVisibility::Public, |rules| rules.visibility(labels)),
         }
     }
 
-    fn put_class(&mut self, object: GatewayClass, changes: &mut Changes) {
+    /// Follows a change of what a namespace does.
+    fn restand(&mut self, namespace: &Name, before: Standing, changes: &mut Changes) {
+        let after = self.standing(namespace);
+        if before == after {
+            return;
+        }
+        if before.discovered != after.discovered {
+            changes.gateways.extend(keys_in_gateways(&self.gateways, namespace).cloned());
+            changes.namespaces.insert(namespace.clone());
+            self.touch_namespace(namespace, changes);
+        }
+        self.reclaim(namespace, changes);
+    }
+
+    /// Whether discovery selectors leave the namespace in sight (R145).
+    pub fn is_discovered(&self, namespace: &Name) -> bool {
+        self.facts.mesh.discovery_selectors.is_empty() || self.standing(namespace).discovered
+    }
+
+    /// Whether the object belongs to this revision of Istio (R144). Only asked of kinds that are filtered by it.
+    fn is_of_revision(&self, labels: &Labels) -> bool {
+        labels.get(REVISION).is_none_or(|revision| *revision == self.facts.istio_revision)
+    }
+
+    fn put_class(&mut self, object: GatewayClass, changes: &mut Changes) -> bool {
         let name = object.meta.name.clone();
-        if self.classes.get(&name).is_none_or(|old| **old != object) {
-            self.classes.insert(name.clone(), Arc::new(object));
-            self.class_changed(&name, changes);
+        if self.classes.get(&name).is_some_and(|old| **old == object) {
+            return false;
         }
+        self.classes.insert(name.clone(), Arc::new(object));
+        self.class_changed(&name, changes)
     }
 
-    /// A class counts through the Gateways that name it. One that nobody names still counts as an event of its own:
-    /// it changes the mesh, if no decision.
-    fn class_changed(&mut self, name: &str, changes: &mut Changes) {
-        match self.gateways_by_class.get(name) {
-            Some(gateways) if !gateways.is_empty() => changes.gateways.extend(gateways.iter().cloned()),
-            _ => self.revision += 1,
-        }
+    /// A class counts through the Gateways that name it.
+    fn class_changed(&mut self, name: &str, changes: &mut Changes) -> bool {
+        changes.gateways.extend(self.gateways_by_class.get(name).into_iter().flatten().cloned());
+        true
     }
 
-    fn put_gateway(&mut self, object: Gateway, changes: &mut Changes) {
+    fn put_gateway(&mut self, object: Gateway, changes: &mut Changes) -> bool {
         let key = object.key();
         let old = self.gateways.get(&key);
         if old.is_some_and(|old| **old == object) {
-            return;
+            return false;
         }
         if let Some(class) = old.map(|old| old.class.clone()).filter(|class| *class != object.class) {
             self.forget_class(&class, &key);
@@ -222,6 +353,16 @@ impl Store {
         self.gateways_by_class.entry(object.class.clone()).or_default().insert(key.clone());
         self.gateways.insert(key.clone(), Arc::new(object));
         changes.gateways.insert(key);
+        true
+    }
+
+    fn delete_gateway(&mut self, key: GatewayKey, changes: &mut Changes) -> bool {
+        let Some(old) = self.gateways.remove(&key) else {
+            return false;
+        };
+        self.forget_class(&old.class, &key);
+        changes.gateways.insert(key);
+        true
     }
 
     fn forget_class(&mut self, class: &Name, key: &GatewayKey) {
@@ -233,33 +374,22 @@ impl Store {
         }
     }
 
-    fn delete(&mut self, key: ObjectKey, changes: &mut Changes) {
-        match key.kind {
-            Kind::Namespace => {
-                if self.namespaces.remove(&key.name).is_some() {
-                    changes.namespaces.insert(key.name);
-                }
+    fn put_slice(&mut self, object: EndpointSlice, changes: &mut Changes) -> bool {
+        let key = (object.meta.namespace.clone(), object.meta.name.clone());
+        if let Some(old) = self.slices.get(&key) {
+            if **old == object {
+                return false;
             }
-            Kind::GatewayClass => {
-                if self.classes.remove(&key.name).is_some() {
-                    self.class_changed(&key.name, changes);
-                }
-            }
-            Kind::Gateway => {
-                let key = GatewayKey { namespace: key.namespace, name: key.name };
-                if let Some(old) = self.gateways.remove(&key) {
-                    self.forget_class(&old.class, &key);
-                    changes.gateways.insert(key);
-                }
-            }
-            Kind::Service => remove(&mut self.services, key, RowKind::Service, changes),
-            Kind::Pod => remove(&mut self.pods, key, RowKind::Pod, changes),
+            touch_slice(old, changes);
         }
+        touch_slice(&object, changes);
+        self.slices.insert(key, Arc::new(object));
+        true
     }
 
-    /// The Namespace object, if it is known (R22).
-    pub fn namespace(&self, name: &str) -> Option<&Arc<Namespace>> {
-        self.namespaces.get(name)
+    /// The Namespace object, if it is known (R22) and in sight.
+    pub fn namespace(&self, name: &Name) -> Option<&Arc<Namespace>> {
+        self.namespaces.get(name).filter(|_| self.is_discovered(name))
     }
 
     /// The GatewayClass, if it is known (R4).
@@ -269,18 +399,18 @@ impl Store {
 
     /// The Gateway, ready or not.
     pub fn gateway(&self, key: &GatewayKey) -> Option<&Arc<Gateway>> {
-        self.gateways.get(key)
+        self.gateways.get(key).filter(|_| self.is_discovered(&key.namespace))
     }
 
     /// All Gateways in the order of their keys.
     pub fn gateways(&self) -> impl Iterator<Item = (&GatewayKey, &Arc<Gateway>)> {
-        self.gateways.iter()
+        self.gateways.iter().filter(|(key, _)| self.is_discovered(&key.namespace))
     }
 
     /// The Gateways of one namespace, in the order of their names.
     pub fn gateways_in<'a>(&'a self, namespace: &'a Name) -> impl Iterator<Item = &'a GatewayKey> {
-        let from = GatewayKey { namespace: namespace.clone(), name: "".into() };
-        self.gateways.range(from..).map(|(key, _)| key).take_while(move |key| key.namespace == *namespace)
+        let in_sight = self.is_discovered(namespace);
+        keys_in_gateways(&self.gateways, namespace).filter(move |_| in_sight)
     }
 
     /// The Service, published or not.
@@ -293,36 +423,95 @@ impl Store {
         self.pods.get(&(namespace.clone(), name.clone()))
     }
 
-    /// The object of a row; none when it is not there or not published.
-    pub fn row(&self, key: &RowKey) -> Option<RowObject<'_>> {
-        match key.kind {
-            RowKind::Pod => {
-                let pod = self.pod(&key.namespace, &key.name).filter(|pod| pod.is_published());
-                pod.map(|pod| RowObject::Pod(pod))
+    /// The ServiceEntry, published or not.
+    pub fn entry(&self, namespace: &Name, name: &Name) -> Option<&Arc<ServiceEntry>> {
+        self.entries.get(&(namespace.clone(), name.clone()))
+    }
+
+    /// The WorkloadEntry, published or not.
+    pub fn workload_entry(&self, namespace: &Name, name: &Name) -> Option<&Arc<WorkloadEntry>> {
+        self.workload_entries.get(&(namespace.clone(), name.clone()))
+    }
+
+    /// The EndpointSlice, published or not.
+    pub fn slice(&self, namespace: &Name, name: &Name) -> Option<&Arc<EndpointSlice>> {
+        self.slices.get(&(namespace.clone(), name.clone()))
+    }
+
+    /// All AuthorizationPolicies that are in sight and of this revision, in the order of their keys.
+    pub fn policies(&self) -> impl Iterator<Item = &AuthorizationPolicy> {
+        let policies = self.policies.values().map(|policy| &**policy);
+        policies.filter(|it| self.is_discovered(&it.meta.namespace) && self.is_of_revision(&it.meta.labels))
+    }
+
+    /// Who claims which host.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// Any object, as it was put in, in sight or not.
+    pub fn object(&self, key: &ObjectKey) -> Option<Object> {
+        let at = (key.namespace.clone(), key.name.clone());
+        Some(match key.kind {
+            Kind::Namespace => Object::Namespace(Namespace::clone(self.namespaces.get(&key.name)?)),
+            Kind::GatewayClass => Object::GatewayClass(GatewayClass::clone(self.classes.get(&key.name)?)),
+            Kind::Gateway => {
+                let key = GatewayKey { namespace: at.0, name: at.1 };
+                Object::Gateway(Gateway::clone(self.gateways.get(&key)?))
             }
-            RowKind::Service => {
-                let service = self.service(&key.namespace, &key.name).filter(|service| service.is_published());
-                service.map(|service| RowObject::Service(service))
+            Kind::Service => Object::Service(Service::clone(self.services.get(&at)?)),
+            Kind::Pod => Object::Pod(Pod::clone(self.pods.get(&at)?)),
+            Kind::ServiceEntry => Object::ServiceEntry(ServiceEntry::clone(self.entries.get(&at)?)),
+            Kind::WorkloadEntry => Object::WorkloadEntry(WorkloadEntry::clone(self.workload_entries.get(&at)?)),
+            Kind::EndpointSlice => Object::EndpointSlice(EndpointSlice::clone(self.slices.get(&at)?)),
+            Kind::AuthorizationPolicy => {
+                Object::AuthorizationPolicy(AuthorizationPolicy::clone(self.policies.get(&at)?))
             }
+        })
+    }
+
+    /// The keys of all objects, kind by kind, within a kind in their order.
+    pub fn object_keys(&self) -> impl Iterator<Item = ObjectKey> + '_ {
+        fn keys<'a, T>(kind: Kind, map: &'a Namespaced<T>) -> impl Iterator<Item = ObjectKey> + use<'a, T> {
+            let key = move |(namespace, name): &(Name, Name)| ObjectKey {
+                kind,
+                namespace: namespace.clone(),
+                name: name.clone(),
+            };
+            map.keys().map(key)
         }
-    }
-
-    /// Everything that a decision is made for, in the order of the keys.
-    pub fn rows(&self) -> impl Iterator<Item = (RowKey, RowObject<'_>)> {
-        let pods = self.pods.iter().filter(|(_, pod)| pod.is_published());
-        let services = self.services.iter().filter(|(_, service)| service.is_published());
-        let pods = pods.map(|(key, pod)| (row_key(RowKind::Pod, key), RowObject::Pod(pod)));
-        pods.chain(services.map(|(key, service)| (row_key(RowKind::Service, key), RowObject::Service(service))))
-    }
-
-    /// The keys of everything that a decision is made for, in their order.
-    pub fn row_keys(&self) -> impl Iterator<Item = RowKey> {
-        self.rows().map(|(key, _)| key)
+        let cluster = |kind, names: BTreeSet<&Name>| {
+            let keys = names.into_iter().map(|name| ObjectKey::new(kind, "", name));
+            keys.collect::<Vec<_>>()
+        };
+        let gateway = |key: &GatewayKey| ObjectKey {
+            kind: Kind::Gateway,
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+        };
+        cluster(Kind::Namespace, self.namespaces.keys().collect())
+            .into_iter()
+            .chain(cluster(Kind::GatewayClass, self.classes.keys().collect()))
+            .chain(self.gateways.keys().map(gateway))
+            .chain(keys(Kind::Service, &self.services))
+            .chain(keys(Kind::Pod, &self.pods))
+            .chain(keys(Kind::ServiceEntry, &self.entries))
+            .chain(keys(Kind::WorkloadEntry, &self.workload_entries))
+            .chain(keys(Kind::EndpointSlice, &self.slices))
+            .chain(keys(Kind::AuthorizationPolicy, &self.policies))
     }
 
     /// How many objects there are.
     pub fn len(&self) -> usize {
-        self.namespaces.len() + self.classes.len() + self.gateways.len() + self.services.len() + self.pods.len()
+        self.namespaces.len()
+            + self.classes.len()
+            + self.gateways.len()
+            + self.services.len()
+            + self.pods.len()
+            + self.entries.len()
+            + self.workload_entries.len()
+            + self.slices.len()
+            + self.policies.len()
     }
 
     /// True when there are none.
@@ -331,27 +520,40 @@ impl Store {
     }
 }
 
-/// Shares the names: there are as many rows as objects.
-fn row_key(kind: RowKind, (namespace, name): &(Name, Name)) -> RowKey {
-    RowKey { kind, namespace: namespace.clone(), name: name.clone() }
+/// The Gateways of one namespace, in sight or not.
+fn keys_in_gateways<'a>(
+    gateways: &'a OrdMap<GatewayKey, Arc<Gateway>>,
+    namespace: &'a Name,
+) -> impl Iterator<Item = &'a GatewayKey> {
+    let from = GatewayKey { namespace: namespace.clone(), name: "".into() };
+    gateways.range(from..).map(|(key, _)| key).take_while(move |key| key.namespace == *namespace)
 }
 
-fn put<T: PartialEq>(
-    map: &mut OrdMap<(Name, Name), Arc<T>>,
-    key: (Name, Name),
-    object: T,
-    kind: RowKind,
-    changes: &mut Changes,
-) {
-    if map.get(&key).is_none_or(|old| **old != object) {
-        changes.rows.insert(row_key(kind, &key));
-        map.insert(key, Arc::new(object));
-    }
+/// The objects of one namespace, in the order of their names.
+fn in_namespace<'a, T>(map: &'a Namespaced<T>, namespace: &'a Name) -> impl Iterator<Item = &'a Arc<T>> {
+    let from = (namespace.clone(), Name::from(""));
+    map.range(from..).take_while(move |((at, _), _)| at == namespace).map(|(_, object)| object)
 }
 
-fn remove<T>(map: &mut OrdMap<(Name, Name), Arc<T>>, key: ObjectKey, kind: RowKind, changes: &mut Changes) {
-    let key = (key.namespace, key.name);
-    if map.remove(&key).is_some() {
-        changes.rows.insert(row_key(kind, &key));
+/// True when it was not there or was another.
+fn put<T: PartialEq>(map: &mut Namespaced<T>, key: (Name, Name), object: T) -> bool {
+    if map.get(&key).is_some_and(|old| **old == object) {
+        return false;
     }
+    map.insert(key, Arc::new(object));
+    true
 }
+
+/// Always true: something changed.
+fn touch(kind: RowKind, (namespace, name): (Name, Name), changes: &mut Changes) -> bool {
+    changes.rows.insert(RowKey { kind, namespace, name, part: None });
+    true
+}
+
+fn touch_slice(slice: &EndpointSlice, changes: &mut Changes) -> bool {
+    changes.rows.extend(rows::slice_keys(slice));
+    true
+}
+
+#[cfg(test)]
+mod tests;

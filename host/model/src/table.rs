@@ -12,21 +12,62 @@ use serde::Serialize;
 use crate::decision::Decision;
 use crate::input::{Input, Shared};
 use crate::name::Name;
+use crate::object::{Kind, ObjectKey};
 
 /// What a row stands for. The order is that of the names, which is the order of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub enum RowKind {
+    /// An endpoint of an EndpointSlice that is no Pod (R57).
+    EndpointSliceEndpoint,
     /// A Pod.
     Pod,
     /// A Kubernetes Service.
     Service,
+    /// A ServiceEntry.
+    ServiceEntry,
+    /// An endpoint written in a ServiceEntry (R53), or what a host of it stands for (R54).
+    ServiceEntryEndpoint,
+    /// A WorkloadEntry.
+    WorkloadEntry,
+}
+
+impl RowKind {
+    /// All kinds, in their order.
+    pub const ALL: [Self; 6] = [
+        Self::EndpointSliceEndpoint,
+        Self::Pod,
+        Self::Service,
+        Self::ServiceEntry,
+        Self::ServiceEntryEndpoint,
+        Self::WorkloadEntry,
+    ];
+
+    /// Services and ServiceEntries: what clients mean by a name. The rest are workloads.
+    pub fn is_service(self) -> bool {
+        matches!(self, Self::Service | Self::ServiceEntry)
+    }
+
+    /// The kind of the object that a row of this kind is, or is part of.
+    pub fn object(self) -> Kind {
+        match self {
+            Self::EndpointSliceEndpoint => Kind::EndpointSlice,
+            Self::Pod => Kind::Pod,
+            Self::Service => Kind::Service,
+            Self::ServiceEntry | Self::ServiceEntryEndpoint => Kind::ServiceEntry,
+            Self::WorkloadEntry => Kind::WorkloadEntry,
+        }
+    }
 }
 
 impl fmt::Display for RowKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::EndpointSliceEndpoint => "EndpointSliceEndpoint",
             Self::Pod => "Pod",
             Self::Service => "Service",
+            Self::ServiceEntry => "ServiceEntry",
+            Self::ServiceEntryEndpoint => "ServiceEntryEndpoint",
+            Self::WorkloadEntry => "WorkloadEntry",
         })
     }
 }
@@ -39,7 +80,14 @@ impl std::str::FromStr for RowKind {
         match text.to_ascii_lowercase().as_str() {
             "pod" | "pods" | "po" => Ok(Self::Pod),
             "service" | "services" | "svc" => Ok(Self::Service),
-            _ => Err(format!("unknown kind {text:?}: service and pod are known")),
+            "serviceentry" | "serviceentries" | "se" => Ok(Self::ServiceEntry),
+            "serviceentryendpoint" | "serviceentryendpoints" => Ok(Self::ServiceEntryEndpoint),
+            "workloadentry" | "workloadentries" | "we" => Ok(Self::WorkloadEntry),
+            "endpointsliceendpoint" | "endpointsliceendpoints" => Ok(Self::EndpointSliceEndpoint),
+            _ => {
+                let known = Self::ALL.map(|kind| kind.to_string().to_ascii_lowercase()).join(", ");
+                Err(format!("unknown kind {text:?}: {known} are known"))
+            }
         }
     }
 }
@@ -53,27 +101,53 @@ pub struct RowKey {
     pub namespace: Name,
     /// The name of the object.
     pub name: Name,
+    /// Which part of the object it is: the address of an endpoint, the host that an implied one stands for.
+    pub part: Option<Name>,
 }
 
 impl RowKey {
-    /// A key from its parts.
+    /// The key of a row that is a whole object.
     pub fn new(kind: RowKind, namespace: &str, name: &str) -> Self {
-        Self { kind, namespace: namespace.into(), name: name.into() }
+        Self { kind, namespace: namespace.into(), name: name.into(), part: None }
+    }
+
+    /// The key of an endpoint of an object.
+    pub fn endpoint(kind: RowKind, namespace: &str, name: &str, address: &str) -> Self {
+        Self { part: Some(address.into()), ..Self::new(kind, namespace, name) }
+    }
+
+    /// The key of the object that the row is, or is part of.
+    pub fn object(&self) -> ObjectKey {
+        ObjectKey { kind: self.kind.object(), namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
+    /// How a workload is told apart in the mesh (R58); none for services.
+    pub fn uid(&self, cluster_id: &str) -> Option<String> {
+        let group = match self.kind {
+            RowKind::Service | RowKind::ServiceEntry => return None,
+            RowKind::Pod => "/Pod",
+            RowKind::WorkloadEntry => "networking.istio.io/WorkloadEntry",
+            RowKind::ServiceEntryEndpoint => "networking.istio.io/ServiceEntry",
+            RowKind::EndpointSliceEndpoint => "discovery.k8s.io/EndpointSlice",
+        };
+        let object = format!("{cluster_id}/{group}/{}/{}", self.namespace, self.name);
+        Some(self.part.as_ref().map_or(object.clone(), |part| format!("{object}/{part}")))
     }
 }
 
 impl fmt::Display for RowKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)?;
+        self.part.as_ref().map_or(Ok(()), |part| write!(f, "/{part}"))
     }
 }
 
 /// What sinks need to know of a row's object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// The hosts of a service.
+    /// The hosts of a service; of a ServiceEntry those that no other has in its namespace (R42).
     pub hosts: Vec<Name>,
-    /// Virtual addresses of a service, addresses of a workload.
+    /// Virtual addresses of a service, of all its hosts; addresses of a workload. Ranges are left out.
     pub addresses: Vec<IpAddr>,
     /// False for workloads that are never looked up by address (R97).
     pub dialled_by_address: bool,

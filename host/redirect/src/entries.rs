@@ -1,6 +1,6 @@
 //! From decided rows to entries in the kernel, and the sink contract for them.
 //!
-//! Several rows may have one address: then services come before pods, and rows in the order of their names (R86).
+//! Several rows may have one address: then services come before workloads, and rows in the order of their names (R86).
 //! Workloads that are not dialled by address have no entries (R97).
 
 mod claims;

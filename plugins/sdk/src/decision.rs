@@ -39,6 +39,29 @@ impl Decision {
         Self::new(Choice::Waypoints(vec![Target { gateway, address, weight: 100 }]), Some(reason))
     }
 
+    /// The same, and the rest of 100 percent goes to the first waypoint (R64). `percent`: at most 100. `gateway` and
+    /// `address` as in [`Decision::bound`]. Without effect on a decision that is not bound.
+    #[must_use]
+    pub fn with_second(mut self, gateway: u32, address: Option<u32>, percent: u32) -> Self {
+        if let Choice::Waypoints(targets) = &mut self.choice {
+            targets.iter_mut().for_each(|first| first.weight = 100_u32.saturating_sub(percent));
+            targets.push(Target { gateway, address, weight: percent });
+        }
+        self
+    }
+
+    /// The same; `reason`: why there is no second waypoint, where one was asked for (R65).
+    #[must_use]
+    pub fn with_second_reason(self, reason: &str) -> Self {
+        Self { second_reason: Some(reason.to_owned()), ..self }
+    }
+
+    /// The same, but while no waypoint can be reached, connections go past it.
+    #[must_use]
+    pub fn with_bypass(self) -> Self {
+        Self { on_unreachable: OnUnreachable::Bypass, ..self }
+    }
+
     /// The same, and gateways go through the waypoint as well (R70).
     #[must_use]
     pub fn with_ingress(self, ingress: bool) -> Self {

@@ -22,7 +22,7 @@ impl Settings {
     /// # Errors
     /// One line for the operator: not a mapping, a key written twice, or a value that is itself a mapping or list.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
+        let text = text.trim_ascii();
         let written = if text.is_empty() || text == "null" { Vec::new() } else { json::object(text)? };
         Ok(Self { written, known: RefCell::default() })
     }

@@ -2,6 +2,7 @@
 //! left out. It stands in for the host in a plugin's own tests; it checks no answer.
 
 mod draft;
+mod edit;
 mod projection;
 
 use crate::{Batch, Description, Locality, Node};

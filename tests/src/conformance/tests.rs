@@ -23,7 +23,15 @@ fn with(pointer: &str, value: Value) -> Value {
 }
 
 fn failures(wanted: Vec<Value>, absent: Vec<Value>, found: &[Value]) -> String {
-    let case = Case { id: "T1".to_owned(), manifest: PathBuf::new(), mesh_config: None, wanted, absent };
+    let case = Case {
+        id: "T1".to_owned(),
+        manifest: PathBuf::new(),
+        mesh_config: None,
+        wanted,
+        absent,
+        args: Vec::new(),
+        exit: 0,
+    };
     case.compare(&json!({ "decisions": found }), |_| true).failures.join("; ")
 }
 

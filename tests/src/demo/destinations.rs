@@ -104,6 +104,8 @@ fn addresses(mesh: &Store, key: &RowKey) -> Option<Vec<IpAddr>> {
     match mesh.row(key)? {
         RowObject::Service(service) => Some(service.addresses.clone()),
         RowObject::Pod(pod) => Some(pod.addresses.clone()),
+        // The example has no other kinds.
+        _ => None,
     }
 }
 

@@ -6,7 +6,13 @@ use std::net::IpAddr;
 
 use model::gateway::{HBONE_PORT, Listener, StatusAddress};
 use model::selector::{Requirement, Selector};
-use model::{Gateway, GatewayClass, Labels, Meta, Name, Namespace, Object, Pod, Service};
+use model::{
+    AuthorizationPolicy, EndpointSlice, Gateway, GatewayClass, Labels, Meta, Name, Namespace, Object, Pod, Service,
+    ServiceEntry, WorkloadEntry,
+};
+
+mod entries;
+pub use entries::{EndpointDraft, at};
 
 /// An object in the making; `into()` turns it into a [`model::Object`].
 #[derive(Clone, Debug)]
@@ -38,7 +44,7 @@ macro_rules! drafted {
     )*};
 }
 
-drafted!(Namespace GatewayClass Gateway Service Pod);
+drafted!(Namespace GatewayClass Gateway Service Pod ServiceEntry WorkloadEntry EndpointSlice AuthorizationPolicy);
 
 impl<T: Drafted> From<Draft<T>> for Object {
     fn from(draft: Draft<T>) -> Self {
@@ -71,25 +77,32 @@ pub fn waypoint(namespace: &str, name: &str) -> Draft<Gateway> {
 
 /// A Service without addresses, selector or labels.
 pub fn service(namespace: &str, name: &str) -> Draft<Service> {
-    Draft(Service {
-        meta: Meta::named(namespace, name),
-        external_name: false,
-        addresses: Vec::new(),
-        bad_address: None,
-        selector: Labels::default(),
-    })
+    Draft(Service::named(namespace, name))
 }
 
 /// A running Pod of the service account `default`, without addresses: give it one, or it is no workload (R48).
 pub fn pod(namespace: &str, name: &str) -> Draft<Pod> {
-    Draft(Pod {
-        meta: Meta::named(namespace, name),
-        service_account: "default".into(),
-        finished: false,
-        addresses: Vec::new(),
-        bad_address: None,
-        host_network: false,
-    })
+    Draft(Pod::named(namespace, name))
+}
+
+/// A ServiceEntry without hosts, which is no row: give it one.
+pub fn service_entry(namespace: &str, name: &str) -> Draft<ServiceEntry> {
+    Draft(ServiceEntry::named(namespace, name))
+}
+
+/// A WorkloadEntry without an address.
+pub fn workload_entry(namespace: &str, name: &str) -> Draft<WorkloadEntry> {
+    Draft(WorkloadEntry::named(namespace, name))
+}
+
+/// An EndpointSlice of no Service, which counts for nothing: see [`Draft::of_service`].
+pub fn endpoint_slice(namespace: &str, name: &str) -> Draft<EndpointSlice> {
+    Draft(EndpointSlice::named(namespace, name))
+}
+
+/// An AuthorizationPolicy that allows nothing in its namespace.
+pub fn authorization_policy(namespace: &str, name: &str) -> Draft<AuthorizationPolicy> {
+    Draft(AuthorizationPolicy::named(namespace, name))
 }
 
 impl<T: Drafted> Draft<T> {
@@ -182,6 +195,13 @@ impl Draft<Service> {
     #[must_use]
     pub fn external_name(mut self) -> Self {
         self.0.external_name = true;
+        self
+    }
+
+    /// Without a virtual address, and said so (R33).
+    #[must_use]
+    pub fn headless(mut self) -> Self {
+        self.0.headless = true;
         self
     }
 

@@ -1,16 +1,20 @@
 //! Generated histories: what may happen to a small mesh, in any order, so that the same few objects come, change, go and
-//! come back. Small on purpose: with two Gateways in each of three namespaces nearly every event concerns somebody.
+//! come back. Small on purpose: with two Gateways in each of three namespaces nearly every event concerns somebody, and with
+//! two ServiceEntries and two Services for four hosts nearly every host is disputed.
 
 use std::fmt;
 
 use model::object::{Kind, ObjectKey};
-use model::{Event, Object};
+use model::service_entry::Resolution;
+use model::store::Changes;
+use model::{Event, Mesh, Object, Store};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::draft::{Draft, Drafted, ListenerDraft, gateway, gateway_class, hbone, listener, namespace, pod, service};
-use super::{GATEWAY_NAME, MANAGED, MESH_CONTROLLER, USE_WAYPOINT, USE_WAYPOINT_NAMESPACE, WAYPOINT_FOR};
+mod words;
+use words::{ADMISSIONS, HOSTS, MESHES, REPORTS};
+pub use words::{Says, mesh_config};
 
 /// What happened, step by step. The operations of a step are applied as one set of changes; the first step is a mesh.
 #[derive(Clone)]
@@ -23,217 +27,195 @@ pub struct History {
 #[derive(Clone, Debug)]
 pub enum Operation {
     /// A Namespace is now like this.
-    Namespace { ns: u8, says: Words, team: Option<u8> },
+    Namespace { ns: u8, says: Says, team: Option<u8> },
     /// A GatewayClass is now like this.
     Class { class: u8, serves: Option<u8> },
     /// A Gateway is now like this.
     Gateway { ns: u8, name: u8, class: u8, serves: Option<u8>, admits: u8, reports: u8 },
     /// A Service is now like this.
-    Service { ns: u8, name: u8, says: Words, managed: bool, kind: u8 },
+    Service { ns: u8, name: u8, says: Says, managed: bool, kind: u8, selects: Option<u8> },
     /// A Pod is now like this.
-    Pod { ns: u8, name: u8, says: Words, instance_of: Option<u8>, account: u8, ip: u8, state: u8 },
+    Pod { ns: u8, name: u8, says: Says, instance_of: Option<u8>, account: u8, ip: u8, state: u8, app: Option<u8> },
+    /// A ServiceEntry is now like this; `hosts` is a set of bits.
+    Entry { ns: u8, name: u8, says: Says, hosts: u8, created: Option<u8>, kind: u8, revision: Option<u8> },
+    /// A WorkloadEntry is now like this.
+    WorkloadEntry { ns: u8, name: u8, says: Says, in_spec: bool, kind: u8, revision: Option<u8> },
+    /// An EndpointSlice is now like this; `addresses` and `pods` are sets of bits.
+    Slice { ns: u8, name: u8, service: Option<u8>, addresses: u8, pods: u8 },
+    /// An AuthorizationPolicy is now like this: nothing depends on it.
+    Policy { ns: u8, action: bool },
+    /// MeshConfig is now this one.
+    Mesh { config: u8 },
     /// An object is gone, if it was there.
     Delete { kind: Kind, ns: u8, name: u8 },
-}
-
-/// What labels say about a waypoint: nothing, `none`, or a name and perhaps a namespace.
-#[derive(Clone, Debug)]
-pub enum Words {
-    /// No such label.
-    Nothing,
-    /// The opt-out (R18).
-    OptOut,
-    /// A waypoint by its number, in a namespace by its number.
-    Waypoint(u8, Option<u8>),
 }
 
 const NAMESPACES: u8 = 3;
 const CLASSES: u8 = 2;
 const GATEWAYS: u8 = 2;
-const SERVICES: u8 = 3;
-const PODS: u8 = 4;
+const SERVICES: u8 = 2;
+const PODS: u8 = 3;
+const ENTRIES: u8 = 2;
+const WORKLOAD_ENTRIES: u8 = 2;
+const SLICES: u8 = 2;
+
+/// How many objects of a kind a namespace, or the cluster, may have.
+fn count(kind: Kind) -> u8 {
+    match kind {
+        Kind::Namespace | Kind::AuthorizationPolicy => 1,
+        Kind::GatewayClass => CLASSES,
+        Kind::Gateway => GATEWAYS,
+        Kind::Service => SERVICES,
+        Kind::Pod => PODS,
+        Kind::ServiceEntry => ENTRIES,
+        Kind::WorkloadEntry => WORKLOAD_ENTRIES,
+        Kind::EndpointSlice => SLICES,
+    }
+}
 
 /// Histories of up to `steps` steps after the first.
 pub fn histories(steps: usize) -> impl Strategy<Value = History> {
-    let mesh = vec(change(), 1..30);
+    let mesh = vec(change(), 1..40);
     let later = vec(vec(operation(), 1..4), 1..steps);
     (mesh, later).prop_map(|(mesh, later)| History { steps: std::iter::once(mesh).chain(later).collect() })
 }
 
+/// Three of ten take something away; it comes back when its few numbers are drawn again.
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![7 => change(), 3 => deletion()]
 }
 
 fn deletion() -> impl Strategy<Value = Operation> {
-    let kinds = [Kind::Namespace, Kind::GatewayClass, Kind::Gateway, Kind::Service, Kind::Pod];
-    (prop::sample::select(kinds.to_vec()), 0..NAMESPACES, 0..PODS).prop_map(|(kind, ns, name)| {
-        // What there are fewer of is met as often.
-        let name = name
-            % match kind {
-                Kind::Namespace => 1,
-                Kind::GatewayClass => CLASSES,
-                Kind::Gateway => GATEWAYS,
-                Kind::Service => SERVICES,
-                Kind::Pod => PODS,
-            };
-        Operation::Delete { kind, ns, name }
+    // What there are fewer of is met as often.
+    (prop::sample::select(Kind::ALL.to_vec()), 0..NAMESPACES, 0..PODS).prop_map(|(kind, ns, name)| Operation::Delete {
+        kind,
+        ns,
+        name: name % count(kind),
     })
 }
 
 fn change() -> impl Strategy<Value = Operation> {
     let serves = || option::of(0..3_u8);
-    let ns = 0..NAMESPACES;
-    let namespace = (ns.clone(), words(), option::of(0..2_u8));
+    let revision = || option::weighted(0.2, 0..2_u8);
+    let ns = || 0..NAMESPACES;
+    let namespace = (ns(), says(), option::of(0..2_u8));
     let class = (0..CLASSES, serves());
-    let gateway = (ns.clone(), 0..GATEWAYS, 0..=CLASSES, serves(), 0..ADMISSIONS, 0..REPORTS);
-    let service = (ns.clone(), 0..SERVICES, words(), prop::bool::weighted(0.1), 0..6_u8);
-    let pod = (ns, 0..PODS, words(), option::weighted(0.2, 0..GATEWAYS), 0..2_u8, 0..4_u8, 0..8_u8);
+    let gateway = (ns(), 0..GATEWAYS, 0..=CLASSES, serves(), 0..ADMISSIONS, 0..REPORTS);
+    let service = (ns(), 0..SERVICES, says(), prop::bool::weighted(0.1), 0..7_u8, option::of(0..2_u8));
+    let pod =
+        (ns(), 0..PODS, says(), option::weighted(0.2, 0..GATEWAYS), 0..2_u8, 0..4_u8, 0..8_u8, option::of(0..2_u8));
+    let entry = (ns(), 0..ENTRIES, says(), 0..(1_u8 << HOSTS), option::of(0..3_u8), 0..8_u8, revision());
+    let workload_entry = (ns(), 0..WORKLOAD_ENTRIES, says(), any::<bool>(), 0..4_u8, revision());
+    let slice = (ns(), 0..SLICES, option::weighted(0.8, 0..SERVICES), 0..4_u8, 0..(1_u8 << PODS));
     prop_oneof![
-        2 => namespace.prop_map(|(ns, says, team)| Operation::Namespace { ns, says, team }),
+        3 => namespace.prop_map(|(ns, says, team)| Operation::Namespace { ns, says, team }),
         1 => class.prop_map(|(class, serves)| Operation::Class { class, serves }),
-        3 => gateway.prop_map(|(ns, name, class, serves, admits, reports)| {
+        4 => gateway.prop_map(|(ns, name, class, serves, admits, reports)| {
             Operation::Gateway { ns, name, class, serves, admits, reports }
         }),
-        3 => service.prop_map(|(ns, name, says, managed, kind)| Operation::Service { ns, name, says, managed, kind }),
-        4 => pod.prop_map(|(ns, name, says, instance_of, account, ip, state)| {
-            Operation::Pod { ns, name, says, instance_of, account, ip, state }
+        4 => service.prop_map(|(ns, name, says, managed, kind, selects)| {
+            Operation::Service { ns, name, says, managed, kind, selects }
         }),
+        4 => pod.prop_map(|(ns, name, says, instance_of, account, ip, state, app)| {
+            Operation::Pod { ns, name, says, instance_of, account, ip, state, app }
+        }),
+        5 => entry.prop_map(|(ns, name, says, hosts, created, kind, revision)| {
+            Operation::Entry { ns, name, says, hosts, created, kind, revision }
+        }),
+        2 => workload_entry.prop_map(|(ns, name, says, in_spec, kind, revision)| {
+            Operation::WorkloadEntry { ns, name, says, in_spec, kind, revision }
+        }),
+        2 => slice.prop_map(|(ns, name, service, addresses, pods)| {
+            Operation::Slice { ns, name, service, addresses, pods }
+        }),
+        1 => (ns(), any::<bool>()).prop_map(|(ns, action)| Operation::Policy { ns, action }),
+        2 => (0..MESHES).prop_map(|config| Operation::Mesh { config }),
     ]
 }
 
-fn words() -> impl Strategy<Value = Words> {
+fn says() -> impl Strategy<Value = Says> {
     prop_oneof![
-        4 => Just(Words::Nothing),
-        1 => Just(Words::OptOut),
-        4 => (0..GATEWAYS, option::of(0..NAMESPACES)).prop_map(|(name, ns)| Words::Waypoint(name, ns)),
+        4 => Just(Says::Nothing),
+        1 => Just(Says::OptOut),
+        4 => (0..GATEWAYS, option::of(0..NAMESPACES)).prop_map(|(name, ns)| Says::Waypoint(name, ns)),
     ]
+}
+
+/// What an operation does to a store.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// An object came, changed or went.
+    Event(Event),
+    /// MeshConfig is now this.
+    Mesh(Mesh),
+}
+
+impl Effect {
+    /// Carries it out.
+    pub fn apply(self, store: &mut Store) -> Changes {
+        match self {
+            Self::Event(event) => store.apply(event),
+            Self::Mesh(mesh) => store.set_mesh(mesh),
+        }
+    }
 }
 
 impl Operation {
-    /// The event.
-    pub fn event(&self) -> Event {
+    /// What it does.
+    pub fn effect(&self) -> Effect {
         match self {
-            Self::Delete { kind, ns, name } => Event::Delete(deleted(*kind, *ns, *name)),
-            change => Event::Apply(change.object()),
+            Self::Delete { kind, ns, name } => Effect::Event(Event::Delete(deleted(*kind, *ns, *name))),
+            Self::Mesh { config } => Effect::Mesh(mesh_config(*config)),
+            change => Effect::Event(Event::Apply(change.object())),
         }
     }
 
     fn object(&self) -> Object {
         match self {
-            Self::Namespace { ns, says, team } => {
-                let draft =
-                    team.iter().fold(namespace(&ns_name(*ns)), |draft, team| draft.label("team", &team.to_string()));
-                said(draft, says).into()
-            }
-            Self::Class { class, serves } => serving(gateway_class(&class_name(*class)), *serves).into(),
+            Self::Namespace { ns, says, team } => words::namespace(*ns, says, *team).into(),
+            Self::Class { class, serves } => words::class(*class, *serves).into(),
             Self::Gateway { ns, name, class, serves, admits, reports } => {
-                let draft = gateway(&ns_name(*ns), &gateway_name(*name)).class(&class_name(*class));
-                let draft = serving(draft, *serves).listeners(listeners(*admits));
-                reported(draft, *reports).into()
+                words::gateway(*ns, *name, *class, *serves, *admits, *reports).into()
             }
-            Self::Service { ns, name, says, managed, kind } => {
-                let draft = service(&ns_name(*ns), &format!("s{name}"));
-                let draft = if *managed { draft.label(MANAGED, MESH_CONTROLLER) } else { draft };
-                said(kind_of_service(draft, *kind), says).into()
+            Self::Service { ns, name, says, managed, kind, selects } => {
+                words::service(*ns, *name, says, *managed, *kind, *selects).into()
             }
-            Self::Pod { ns, name, says, instance_of, account, ip, state } => {
-                let draft = pod(&ns_name(*ns), &format!("p{name}")).service_account(&format!("sa{account}"));
-                let draft =
-                    instance_of.iter().fold(draft, |draft, name| draft.label(GATEWAY_NAME, &gateway_name(*name)));
-                said(pod_in_state(draft, *ip, *state), says).into()
+            Self::Pod { ns, name, says, instance_of, account, ip, state, app } => {
+                let draft = words::pod(*ns, *name, *account, *ip, *state);
+                words::instance(words::app(words::said(draft, says), *app), *instance_of).into()
             }
-            Self::Delete { .. } => unreachable!("only changes have an object"),
+            Self::Entry { ns, name, says, hosts, created, kind, revision } => {
+                let draft = words::entry(*ns, *name, *hosts, *kind);
+                let draft = created.into_iter().fold(draft, |draft, created| draft.created((*created).into()));
+                words::revised(words::said(draft, says), *revision).into()
+            }
+            Self::WorkloadEntry { ns, name, says, in_spec, kind, revision } => {
+                let draft = words::workload_entry(*ns, *name, *kind);
+                let draft = if *in_spec { words::said_in_spec(draft, says) } else { words::said(draft, says) };
+                words::revised(draft, *revision).into()
+            }
+            Self::Slice { ns, name, service, addresses, pods } => {
+                words::slice(*ns, *name, *service, *addresses, (0..PODS).filter(|at| pods & 1 << at != 0)).into()
+            }
+            Self::Policy { ns, action } => words::policy(*ns, *action).into(),
+            Self::Mesh { .. } | Self::Delete { .. } => unreachable!("only changes have an object"),
         }
     }
-}
-
-fn ns_name(ns: u8) -> String {
-    format!("ns{ns}")
-}
-
-fn gateway_name(name: u8) -> String {
-    format!("w{name}")
-}
-
-/// The last one never exists.
-fn class_name(class: u8) -> String {
-    format!("class{class}")
 }
 
 fn deleted(kind: Kind, ns: u8, name: u8) -> ObjectKey {
-    match kind {
-        Kind::Namespace => ObjectKey::new(kind, "", &ns_name(ns)),
-        Kind::GatewayClass => ObjectKey::new(kind, "", &class_name(name)),
-        Kind::Gateway => ObjectKey::new(kind, &ns_name(ns), &gateway_name(name)),
-        Kind::Service => ObjectKey::new(kind, &ns_name(ns), &format!("s{name}")),
-        Kind::Pod => ObjectKey::new(kind, &ns_name(ns), &format!("p{name}")),
-    }
-}
-
-fn said<T: Drafted>(draft: Draft<T>, words: &Words) -> Draft<T> {
-    match words {
-        Words::Nothing => draft,
-        Words::OptOut => draft.label(USE_WAYPOINT, "none"),
-        Words::Waypoint(name, None) => draft.label(USE_WAYPOINT, &gateway_name(*name)),
-        Words::Waypoint(name, Some(ns)) => {
-            draft.label(USE_WAYPOINT, &gateway_name(*name)).label(USE_WAYPOINT_NAMESPACE, &ns_name(*ns))
-        }
-    }
-}
-
-fn serving<T: Drafted>(draft: Draft<T>, serves: Option<u8>) -> Draft<T> {
-    match serves {
-        None => draft,
-        Some(0) => draft.label(WAYPOINT_FOR, "all"),
-        Some(1) => draft.label(WAYPOINT_FOR, "workload"),
-        Some(_) => draft.label(WAYPOINT_FOR, "service"),
-    }
-}
-
-const ADMISSIONS: u8 = 7;
-
-fn listeners(admits: u8) -> Vec<ListenerDraft> {
-    match admits {
-        0 => vec![hbone().from_all()],
-        1 => vec![hbone()],
-        2 => vec![hbone().from_namespaces_with([("team", "0")])],
-        3 => vec![hbone().from_namespaces_with([("team", "1")]), listener(80, "HTTP").from("None")],
-        4 => vec![hbone().from_namespaces_where("team", "DoesNotExist", &[])],
-        5 => vec![listener(80, "HTTP").from_all()],
-        _ => Vec::new(),
-    }
-}
-
-const REPORTS: u8 = 5;
-
-fn reported(draft: Draft<model::Gateway>, reports: u8) -> Draft<model::Gateway> {
-    match reports {
-        0 => draft,
-        1 => draft.address("10.0.0.1"),
-        2 => draft.address("10.0.0.2").hostname("w.example"),
-        3 => draft.address("2001:db8::1").address("10.0.0.1"),
-        _ => draft.status_address(None, "10.0.0.1"),
-    }
-}
-
-fn kind_of_service(draft: Draft<model::Service>, kind: u8) -> Draft<model::Service> {
-    match kind {
-        0 => draft.external_name(),
-        1 => draft.bad_address("nowhere"),
-        2 => draft,
-        3 => draft.address("10.1.0.1").address("2001:db8::2"),
-        _ => draft.address("10.1.0.1"),
-    }
-}
-
-fn pod_in_state(draft: Draft<model::Pod>, ip: u8, state: u8) -> Draft<model::Pod> {
-    let addressed = |draft: Draft<model::Pod>| draft.address(&format!("10.2.0.{ip}"));
-    match state {
-        0 => draft,
-        1 => addressed(draft).finished(),
-        2 => addressed(draft).on_host_network(),
-        _ => addressed(draft),
-    }
+    let letter = match kind {
+        Kind::Namespace => return ObjectKey::new(kind, "", &words::ns_name(ns)),
+        Kind::GatewayClass => return ObjectKey::new(kind, "", &words::class_name(name)),
+        Kind::Gateway => 'w',
+        Kind::Service => 's',
+        Kind::Pod => 'p',
+        Kind::ServiceEntry => 'e',
+        Kind::WorkloadEntry => 'm',
+        Kind::EndpointSlice => 'l',
+        Kind::AuthorizationPolicy => 'a',
+    };
+    ObjectKey::new(kind, &words::ns_name(ns), &format!("{letter}{name}"))
 }
 
 /// The event log, a step a line.
@@ -243,5 +225,51 @@ impl fmt::Debug for History {
             writeln!(f, "{at:>4}  {step:?}")?;
         }
         Ok(())
+    }
+}
+
+/// How the entries of a history are resolved, by the number of their kind.
+fn resolution(kind: u8) -> Resolution {
+    match kind {
+        0 | 1 => Resolution::None,
+        2 => Resolution::Dns,
+        3 => Resolution::DynamicDns,
+        _ => Resolution::Static,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_deleted_is_what_was_put_in() {
+        let all = [
+            Operation::Namespace { ns: 1, says: Says::Nothing, team: None },
+            Operation::Class { class: 1, serves: None },
+            Operation::Gateway { ns: 1, name: 1, class: 0, serves: None, admits: 0, reports: 0 },
+            Operation::Service { ns: 1, name: 1, says: Says::Nothing, managed: false, kind: 0, selects: None },
+            Operation::Pod {
+                ns: 1,
+                name: 1,
+                says: Says::Nothing,
+                instance_of: None,
+                account: 0,
+                ip: 0,
+                state: 0,
+                app: None,
+            },
+            Operation::Entry { ns: 1, name: 1, says: Says::Nothing, hosts: 1, created: None, kind: 0, revision: None },
+            Operation::WorkloadEntry { ns: 1, name: 1, says: Says::Nothing, in_spec: false, kind: 0, revision: None },
+            Operation::Slice { ns: 1, name: 1, service: None, addresses: 0, pods: 0 },
+        ];
+        let mut store = Store::default();
+        for operation in &all {
+            operation.effect().apply(&mut store);
+            let kind = operation.object().kind();
+            assert_eq!(store.len(), 1, "{operation:?}");
+            Operation::Delete { kind, ns: 1, name: 1 }.effect().apply(&mut store);
+            assert!(store.is_empty(), "{operation:?}");
+        }
     }
 }

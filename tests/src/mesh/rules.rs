@@ -1,4 +1,4 @@
-//! Rules in plain Rust for tests of the model: references, readiness, traffic type, the owner's consent. Written from the
+//! Rules in plain Rust for tests of the model: references, readiness, traffic type, the owner's consent, visibility. Written from the
 //! specification a second time on purpose; neither the plugins' code nor a complete copy of it (no binding, no ingress).
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use model::batch::{Answer, AnswerChoice, AnswerTarget, Batch, Question};
 use model::decision::OnUnreachable;
 use model::description::{Fields, Reach, Read, Reference, Source};
 use model::gateway::HBONE_PORT;
-use model::input::{GatewayInput, NamespaceInput, SubjectKind};
+use model::input::{GatewayInput, NamespaceInput, SubjectKind, Visibility};
 use model::{Description, Name, ResolveFailure, Resolver};
 
 use super::{GATEWAY_NAME, MANAGED, MESH_CONTROLLER, USE_WAYPOINT, USE_WAYPOINT_NAMESPACE, WAYPOINT_FOR};
@@ -78,16 +78,21 @@ fn decide(batch: &Batch<'_>, question: &Question<'_>) -> Result<Answer, ResolveF
         let named = |(_, gateway): &&Candidate<'_>| *gateway.key.namespace == *ns && *gateway.key.name == *name;
         candidates.iter().find(named).filter(|(_, gateway)| !gateway.addresses.is_empty()).copied()
     };
-    let is_pod = question.input.kind == SubjectKind::Pod;
+    let is_workload = match question.input.kind {
+        SubjectKind::Service | SubjectKind::ServiceEntry => false,
+        SubjectKind::Pod | SubjectKind::WorkloadEntry | SubjectKind::EntryEndpoint => true,
+        // They never have a waypoint (R54, R57).
+        SubjectKind::ImpliedEndpoint | SubjectKind::SliceEndpoint => return Ok(direct(None)),
+    };
     let its_own = value(labels, GATEWAY_NAME).is_some_and(|name| find(&namespace.name, name).is_some());
-    if is_pod && its_own || !is_pod && value(labels, MANAGED).is_some_and(|by| &**by == MESH_CONTROLLER) {
+    if is_workload && its_own || !is_workload && value(labels, MANAGED).is_some_and(|by| &**by == MESH_CONTROLLER) {
         return Ok(direct(None));
     }
     let own = wish(labels, namespace);
     let chosen = match own.or_else(|| wish(&namespace.labels, namespace)) {
         Some((_, "none")) => return Ok(direct(None)),
         Some((ns, name)) => find(ns, name),
-        None => match candidates.iter().find(|(_, g)| !g.addresses.is_empty() && fits(g, is_pod)) {
+        None => match candidates.iter().find(|(_, g)| !g.addresses.is_empty() && fits(g, is_workload)) {
             Some(first) => Some(*first),
             None => return Ok(direct(None)),
         },
@@ -98,9 +103,12 @@ fn decide(batch: &Batch<'_>, question: &Question<'_>) -> Result<Answer, ResolveF
     if !admitted(gateway, namespace) {
         return Ok(direct(Some("AttachmentDenied")));
     }
-    if !fits(gateway, is_pod) {
+    if !fits(gateway, is_workload) {
         // A workload says so only where it was named itself (R47).
-        return Ok(direct((own.is_some() || !is_pod).then_some("UnsupportedTrafficType")));
+        return Ok(direct((own.is_some() || !is_workload).then_some("UnsupportedTrafficType")));
+    }
+    if question.input.visibility == Visibility::OwnNamespace && gateway.key.namespace != namespace.name {
+        return Ok(direct(Some("CrossNamespaceWaypointForbidden")));
     }
     let choice = AnswerChoice::Waypoints(vec![AnswerTarget { gateway: index, address: address(gateway), weight: 100 }]);
     Ok(Answer { choice, ..direct(Some("WaypointAccepted")) })
@@ -117,10 +125,10 @@ fn wish<'a>(pairs: &'a [(Name, Name)], subject: &'a NamespaceInput) -> Option<(&
 }
 
 /// Whether the Gateway serves this kind of subject (R4).
-fn fits(gateway: &GatewayInput, is_pod: bool) -> bool {
+fn fits(gateway: &GatewayInput, is_workload: bool) -> bool {
     let of_class = gateway.class.as_ref().and_then(|class| value(&class.labels, WAYPOINT_FOR));
     let serves = value(&gateway.labels, WAYPOINT_FOR).or(of_class).map_or("service", |word| word);
-    serves == "all" || serves == if is_pod { "workload" } else { "service" }
+    serves == "all" || serves == if is_workload { "workload" } else { "service" }
 }
 
 /// Whether the tunnel listener's policy admits the namespace (R10 c and d, R11).

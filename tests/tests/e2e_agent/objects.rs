@@ -146,7 +146,7 @@ fn operators_can_ask_for_one_row_and_why() -> Result<()> {
     let one = node.admin().value("/decisions?kind=service&namespace=bookinfo&name=ratings")?;
     assert_eq!((one["decisions"].as_array().map(Vec::len), &one["more"]), (Some(1), &json!(0)));
     let why = node.admin().value("/explain?kind=service&namespace=bookinfo&name=ratings")?;
-    assert_eq!((&why["component"], &why["decision"]), (&json!("istio.wasm"), &one["decisions"][0]));
+    assert_eq!((&why["component"], &why["decisions"][0]), (&json!("istio.wasm"), &one["decisions"][0]));
     let decisive = why["findings"].as_array().context("no findings")?.iter().find(|it| it["decisive"] == true);
     assert_eq!(decisive.context("nothing was decisive")?["key"], "istio.io/use-waypoint");
 

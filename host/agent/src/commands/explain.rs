@@ -1,81 +1,135 @@
-//! `wayswitch explain`: which rule, object and label decided.
+//! `wayswitch explain`: which rule, object and label decided, what a host means, and which path a connection takes.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use model::explain::{Explanation, Level};
-use model::projection::node_input;
-use model::table::{Row, RowKey};
-use serde_json::json;
+use model::table::{RowKey, RowKind};
+use model::traffic::{self, Destination};
+use serde_json::{Value, json};
 
-use super::mesh;
-use crate::cli::{ExplainFlags, Output};
-use crate::output;
+use super::mesh::{self, Decided};
+use crate::cli::{ExplainAbout, ExplainFlags, HostFlags, MeshFlags, Output, TrafficFlags};
+use crate::explanation::{Explainer, RowExplained};
 
-/// Prints the reasons for one object.
+mod print;
+
+/// Prints the reasons for one object, host or connection.
 pub(crate) fn run(flags: &ExplainFlags) -> anyhow::Result<ExitCode> {
-    let (namespace, name) =
-        flags.object.split_once('/').with_context(|| format!("{:?} is not NAMESPACE/NAME", flags.object))?;
-    let key = RowKey::new(flags.kind, namespace, name);
-    let store = match mesh::read(&flags.mesh) {
-        Ok(store) => store,
+    match &flags.about {
+        Some(ExplainAbout::Host(flags)) => host(flags),
+        Some(ExplainAbout::Traffic(flags)) => traffic(flags),
+        None => row(flags),
+    }
+}
+
+fn row(flags: &ExplainFlags) -> anyhow::Result<ExitCode> {
+    let (Some(kind), Some(object)) = (flags.kind, &flags.object) else { bail!("KIND and NAMESPACE/NAME are needed") };
+    let key = key_of(kind, object)?;
+    explained(&flags.mesh, |explainer| {
+        let mut out = std::io::stdout().lock();
+        match (explainer.row(&key), flags.output) {
+            (Ok(explained), Output::Json) => json_to(&mut out, &explained.to_json())?,
+            (Ok(explained), Output::Table) => {
+                print::row(&mut out, &explained)?;
+                tell_dropped(&explained);
+            }
+            (Err(not), output) => match not.unpublished() {
+                Some(why) if output == Output::Json => {
+                    json_to(&mut out, &json!({ "decisions": [], "unpublished": why }))?
+                }
+                Some(_) => writeln!(out, "{not}")?,
+                None => return Err(not.into()),
+            },
+        }
+        Ok(())
+    })
+}
+
+fn host(flags: &HostFlags) -> anyhow::Result<ExitCode> {
+    let to: Destination = flags.host.parse().map_err(|wrong: String| anyhow::anyhow!(wrong))?;
+    let traffic::Dialled::Host(host) = &to.dialled else {
+        bail!("{} is an address: `explain traffic --to` takes those", flags.host)
+    };
+    let namespace = flags.namespace.as_deref().unwrap_or_default().into();
+    explained(&flags.mesh, |explainer| {
+        let named = traffic::named(explainer.store, &namespace, host);
+        let claims = explainer.store.claims_of_host(&named.host);
+        let meant = named.row.as_ref().map(|row| explainer.row(row)).transpose()?;
+        let mut out = std::io::stdout().lock();
+        match flags.output {
+            Output::Table => print::host(&mut out, flags.namespace.as_deref(), &named, &claims, meant.as_ref())?,
+            Output::Json => {
+                let mut value = meant.as_ref().map_or_else(|| json!({ "decisions": [] }), RowExplained::to_json);
+                if let Value::Object(fields) = &mut value {
+                    let beside = [
+                        ("host", json!(named.host)),
+                        ("namespace", json!(flags.namespace)),
+                        ("meant", json!(named.row)),
+                        ("steps", json!(named.steps)),
+                        ("claims", json!(claims)),
+                    ];
+                    fields.extend(beside.map(|(key, value)| (key.to_owned(), value)));
+                }
+                json_to(&mut out, &value)?;
+            }
+        }
+        if let Some(meant) = &meant {
+            tell_dropped(meant);
+        }
+        Ok(())
+    })
+}
+
+fn traffic(flags: &TrafficFlags) -> anyhow::Result<ExitCode> {
+    let from = flags.from.split_once('/').with_context(|| format!("--from {:?} is not NAMESPACE/POD", flags.from))?;
+    explained(&flags.mesh, |explainer| {
+        let explained = explainer.path(from, &flags.to)?;
+        let mut out = std::io::stdout().lock();
+        match flags.output {
+            Output::Json => json_to(&mut out, &explained.to_json())?,
+            Output::Table => print::path(&mut out, &explained)?,
+        }
+        Ok(())
+    })
+}
+
+/// Reads and decides the mesh, then has it explained.
+fn explained(
+    flags: &MeshFlags,
+    explain: impl FnOnce(&Explainer<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let mesh = match mesh::read(&flags.paths, &flags.terms) {
+        Ok(mesh) => mesh,
         Err(code) => return Ok(code),
     };
-    let decided = mesh::decide(&flags.mesh, store)?;
-    let Some(row) = decided.decider.table().get(&key) else {
-        bail!("{key} has no decision: it is not in the manifests, or Istio does not publish it");
-    };
-    let node = node_input(decided.component.description(), decided.store.facts());
-    let network = &decided.store.facts().network;
-    let (_, explanation) = decided
-        .component
-        .explain(&decided.terms.settings, &node, network, &row.input)
-        .with_context(|| format!("{key} cannot be explained"))?;
-    let mut out = std::io::stdout().lock();
-    match flags.output {
-        Output::Json => {
-            let value = json!({ "decision": output::decision(&key, row), "findings": explanation.findings,
-                "edits": explanation.edits });
-            serde_json::to_writer_pretty(&mut out, &value)?;
-            writeln!(out)?;
-        }
-        Output::Table => print(&mut out, &key, row, &explanation)?,
-    }
+    let Decided { store, decider, component, terms } = mesh::decide(&mesh.terms, mesh.store)?;
+    explain(&Explainer { store: &store, table: decider.table(), component: &component, terms: &terms })?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(out: &mut impl Write, key: &RowKey, row: &Row, explanation: &Explanation) -> std::io::Result<()> {
-    writeln!(out, "{key}: {}", row.decision)?;
-    for finding in &explanation.findings {
-        let mark = if finding.decisive { '>' } else { ' ' };
-        let place = place(key, finding.at, finding.gateway.as_ref());
-        let value = finding.value.as_ref().map_or_else(String::new, |value| format!("={value}"));
-        let what = if finding.key.is_empty() { String::new() } else { format!(" {}{value}", finding.key) };
-        writeln!(out, "{mark} {:5} {place}{what}: {}", finding.rule, finding.text)?;
-    }
-    if !explanation.edits.is_empty() {
-        writeln!(out, "It would change with one of:")?;
-    }
-    for edit in &explanation.edits {
-        let place = place(key, edit.at, edit.gateway.as_ref());
-        match &edit.value {
-            Some(value) => writeln!(out, "  {place}: set {}={value}", edit.key)?,
-            None => writeln!(out, "  {place}: remove {}", edit.key)?,
-        }
-    }
+/// `NAMESPACE/NAME`; of an endpoint `NAMESPACE/NAME/ADDRESS`. An address may have slashes: it may be the path of a socket.
+fn key_of(kind: RowKind, object: &str) -> anyhow::Result<RowKey> {
+    let (namespace, name) = object.split_once('/').with_context(|| format!("{object:?} is not NAMESPACE/NAME"))?;
+    let is_part = matches!(kind, RowKind::ServiceEntryEndpoint | RowKind::EndpointSliceEndpoint);
+    Ok(match name.split_once('/') {
+        Some((name, address)) if is_part => RowKey::endpoint(kind, namespace, name, address),
+        None if !is_part => RowKey::new(kind, namespace, name),
+        None => bail!("{object:?} is not NAMESPACE/NAME/ADDRESS"),
+        Some(_) => bail!("{object:?} is not NAMESPACE/NAME"),
+    })
+}
+
+fn json_to(out: &mut impl Write, value: &Value) -> anyhow::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)?;
     Ok(())
 }
 
-fn place(key: &RowKey, level: Level, gateway: Option<&model::gateway::GatewayKey>) -> String {
-    let gateway = gateway.map_or_else(|| "-".to_owned(), ToString::to_string);
-    match level {
-        Level::Subject => key.to_string(),
-        Level::Namespace => format!("Namespace {}", key.namespace),
-        Level::Gateway => format!("Gateway {gateway}"),
-        Level::GatewayClass => format!("GatewayClass of {gateway}"),
-        Level::Listener => format!("listener of {gateway}"),
-        Level::Node => "node".to_owned(),
-        Level::Settings => "settings".to_owned(),
+/// What the component promised and does not keep is nothing for the operator to do, but for the author to know.
+fn tell_dropped(explained: &RowExplained) {
+    for dropped in &explained.dropped {
+        let (edit, why) = (&dropped.edit, &dropped.why);
+        eprintln!("warning: the component proposes {}={:?}, which is not offered: {why}", edit.key, edit.value);
     }
 }

@@ -1,6 +1,9 @@
-//! Reads a mesh and decides it once, for the commands that work on files.
+//! Reads a mesh, from manifests or a capture, and decides it once, for the commands that work on files.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -8,14 +11,17 @@ use engine::{Engine, Limits, Loaded};
 use manifest::FolderSource;
 use model::decider::Terms;
 use model::decision::Choice;
-use model::store::Facts;
-use model::{Decider, Store};
+use model::store::{Event, Facts};
+use model::{Decider, Name, ObjectKey, Store};
 
-use crate::cli::MeshFlags;
+use crate::capture::{Capture, Found, Header, Reader, Rules, is_capture};
+use crate::cli::TermFlags;
 use crate::rules_folder::DEFAULT_COMPONENT;
 
 /// The exit status when an input cannot be read.
 pub(crate) const UNREADABLE: u8 = 2;
+
+type CaptureFile = Reader<BufReader<File>>;
 
 /// A decided mesh.
 pub(crate) struct Decided {
@@ -25,25 +31,125 @@ pub(crate) struct Decided {
     pub(crate) terms: Terms,
 }
 
-/// Reads the manifests; with `Err` the exit status if something cannot be read and that ends it.
-pub(crate) fn read(flags: &MeshFlags) -> Result<Store, ExitCode> {
-    let facts = Facts {
-        cluster_domain: flags.cluster_domain.as_str().into(),
-        network: flags.network.as_str().into(),
-        cluster_id: flags.cluster_id.as_str().into(),
-        ..Facts::default()
-    };
-    if let Err(problem) = flags.mesh_config.as_deref().map_or(Ok(()), check_mesh_config) {
-        eprintln!("{problem}");
-        if !flags.keep_going {
-            return Err(ExitCode::from(UNREADABLE));
-        }
-    }
-    read_paths(&flags.paths, flags.keep_going, facts)
+/// A mesh that was read, and where each object of it is written.
+pub(crate) struct Mesh {
+    pub(crate) store: Store,
+    pub(crate) places: HashMap<ObjectKey, Place>,
+    /// The flags, with what a capture says where they say nothing: decide with these.
+    pub(crate) terms: TermFlags,
 }
 
-/// Reads manifests; with `Err` the exit status if something cannot be read and that ends it.
-pub(crate) fn read_paths(paths: &[PathBuf], keep_going: bool, facts: Facts) -> Result<Store, ExitCode> {
+/// Where an object is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The file as the user would name it.
+    pub(crate) file: Name,
+    /// Counts from 1.
+    pub(crate) line: usize,
+}
+
+/// Reads manifests and up to one capture; with `Err` the exit status if something cannot be read and that ends it.
+pub(crate) fn read(paths: &[PathBuf], flags: &TermFlags) -> Result<Mesh, ExitCode> {
+    read_like(paths, flags, None)
+}
+
+/// The same; what neither the flags nor a capture among the paths say is as in this one.
+pub(crate) fn read_like(paths: &[PathBuf], flags: &TermFlags, like: Option<&Header>) -> Result<Mesh, ExitCode> {
+    let (at, capture) = open_capture(paths)?;
+    let header = capture.as_ref().map(Reader::header).or(like);
+    let known = header.map(|header| header.facts.clone()).unwrap_or_default();
+    let terms = with_rules(flags, header.and_then(|header| header.rules.clone()));
+    let mut store = Store::new(facts(flags, known)?);
+    let mut places = HashMap::new();
+    read_into(paths, flags.keep_going, (at, capture), &mut store, &mut places)?;
+    Ok(Mesh { store, places, terms })
+}
+
+/// The same for who decides nothing: facts are those of the capture, or Istio's defaults.
+pub(crate) fn read_store(paths: &[PathBuf]) -> Result<Store, ExitCode> {
+    let (at, capture) = open_capture(paths)?;
+    let facts = capture.as_ref().map(|capture| capture.header().facts.clone());
+    let mut store = Store::new(facts.unwrap_or_default());
+    read_into(paths, false, (at, capture), &mut store, &mut HashMap::new())?;
+    Ok(store)
+}
+
+/// A single capture with its decisions as they were: no component is asked. None if it is something else, or a flag says
+/// how to decide.
+pub(crate) fn read_decided(paths: &[PathBuf], flags: &TermFlags) -> Result<Option<Capture>, ExitCode> {
+    let [path] = paths else { return Ok(None) };
+    if flags.is_given() || !is_capture(path) {
+        return Ok(None);
+    }
+    let capture = Reader::open(path).and_then(Reader::into_memory);
+    capture.map(Some).map_err(|error| unreadable(path, &error))
+}
+
+/// The captures among the paths: the place of the one that may be there, and the capture.
+fn open_capture(paths: &[PathBuf]) -> Result<(usize, Option<CaptureFile>), ExitCode> {
+    let mut captures = paths.iter().enumerate().filter(|(_, path)| is_capture(path));
+    let Some((at, path)) = captures.next() else {
+        return Ok((paths.len(), None));
+    };
+    if let Some((_, second)) = captures.next() {
+        let (first, second) = (path.display(), second.display());
+        eprintln!("{second}: a second capture beside {first}: a mesh has the facts and rules of one");
+        return Err(ExitCode::from(UNREADABLE));
+    }
+    let capture = Reader::open(path).map_err(|error| unreadable(path, &error))?;
+    Ok((at, Some(capture)))
+}
+
+fn unreadable(path: &Path, error: &anyhow::Error) -> ExitCode {
+    eprintln!("{}: {error:#}", path.display());
+    ExitCode::from(UNREADABLE)
+}
+
+/// The flags, with these rules where they say nothing.
+fn with_rules(flags: &TermFlags, rules: Option<Rules>) -> TermFlags {
+    let mut terms = flags.clone();
+    if let Some(rules) = rules {
+        terms.settings = terms.settings.or_else(|| Some(rules.settings.clone()));
+        terms.unresolved = terms.unresolved.or(rules.unresolved);
+        terms.captured = Some(Box::new(rules));
+    }
+    terms
+}
+
+/// Objects of later paths win, whatever they come from.
+fn read_into(
+    paths: &[PathBuf],
+    keep_going: bool,
+    (at, capture): (usize, Option<CaptureFile>),
+    store: &mut Store,
+    places: &mut HashMap<ObjectKey, Place>,
+) -> Result<(), ExitCode> {
+    let (before, rest) = paths.split_at(at);
+    read_manifests(before, keep_going, store, places)?;
+    let (Some(capture), Some((path, behind))) = (capture, rest.split_first()) else {
+        return Ok(());
+    };
+    let file: Name = path.to_string_lossy().into();
+    let read = capture.read(&mut |found| {
+        if let Found::Object { object, line } = found {
+            places.insert(object.key(), Place { file: file.clone(), line });
+            store.apply(Event::Apply(object));
+        }
+        Ok(())
+    });
+    read.map_err(|error| unreadable(path, &error))?;
+    read_manifests(behind, keep_going, store, places)
+}
+
+fn read_manifests(
+    paths: &[PathBuf],
+    keep_going: bool,
+    store: &mut Store,
+    places: &mut HashMap<ObjectKey, Place>,
+) -> Result<(), ExitCode> {
+    if paths.is_empty() {
+        return Ok(());
+    }
     let mut source = FolderSource::new(paths.to_vec(), manifest::Limits::default());
     let snapshot = source.load();
     for problem in &snapshot.problems {
@@ -55,24 +161,56 @@ pub(crate) fn read_paths(paths: &[PathBuf], keep_going: bool, facts: Facts) -> R
     if !snapshot.problems.is_empty() && !keep_going {
         return Err(ExitCode::from(UNREADABLE));
     }
-    let mut store = Store::new(facts);
     store.apply_all(manifest::diff(&manifest::Snapshot::default(), &snapshot));
-    Ok(store)
+    let place = |entry: manifest::Entry| Place { file: entry.file, line: entry.position.line };
+    places.extend(snapshot.objects.into_iter().map(|(key, entry)| (key, place(entry))));
+    Ok(())
 }
 
-/// What it says concerns ServiceEntries and policies, which are not decided yet; that it can be read is checked now.
-fn check_mesh_config(path: &std::path::Path) -> Result<(), String> {
+/// What the flags say, and where they say nothing these.
+fn facts(flags: &TermFlags, known: Facts) -> Result<Facts, ExitCode> {
+    let name = |given: &Option<String>, known: Name| given.as_deref().map_or(known, Name::from);
+    let mut facts = Facts {
+        cluster_domain: name(&flags.cluster_domain, known.cluster_domain),
+        network: name(&flags.network, known.network),
+        cluster_id: name(&flags.cluster_id, known.cluster_id),
+        istio_revision: name(&flags.istio_revision, known.istio_revision),
+        istio: flags.istio.unwrap_or(known.istio),
+        ..known
+    };
+    match flags.mesh_config.as_deref().map(mesh_config) {
+        None => {}
+        Some(Ok(mesh)) => facts.mesh = mesh,
+        Some(Err(problem)) => {
+            eprintln!("{problem}");
+            if !flags.keep_going {
+                return Err(ExitCode::from(UNREADABLE));
+            }
+        }
+    }
+    Ok(facts)
+}
+
+/// Reads Istio's MeshConfig.
+pub(crate) fn mesh_config(path: &Path) -> Result<model::Mesh, String> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
-    let read: Result<serde_json::Map<String, serde_json::Value>, _> =
-        manifest::settings(&name, &text, &manifest::Limits::default());
-    read.map(|_| ()).map_err(|problem| problem.to_string())
+    manifest::mesh_config(&name, &text, &manifest::Limits::default()).map_err(|problem| problem.to_string())
 }
 
 /// Decides everything in `store`.
-pub(crate) fn decide(flags: &MeshFlags, store: Store) -> anyhow::Result<Decided> {
-    let terms = Terms { settings: flags.settings.as_str().into(), denied: Choice::Direct, undecided: Choice::Blocked };
-    let component = load(flags.plugin.as_deref(), &flags.settings)?;
+pub(crate) fn decide(flags: &TermFlags, store: Store) -> anyhow::Result<Decided> {
+    let captured = flags.captured.as_deref();
+    let terms = Terms {
+        settings: flags.settings.as_deref().unwrap_or_default().into(),
+        denied: captured.map_or(Choice::Direct, |rules| rules.denied.into()),
+        undecided: captured.map_or(Choice::Blocked, |rules| rules.undecided.into()),
+        unresolved: flags.unresolved.map(Into::into),
+    };
+    let component = load(flags.plugin.as_deref(), &terms.settings)?;
+    if let Some(rules) = captured.filter(|rules| rules.sha256 != component.facts().digest) {
+        eprintln!("warning: {}", another_component(rules, &component));
+    }
     let description = component.description().clone();
     let decider =
         Decider::new(1, description, component.clone(), terms.clone(), &store).map_err(|(row, failure)| {
@@ -82,8 +220,23 @@ pub(crate) fn decide(flags: &MeshFlags, store: Store) -> anyhow::Result<Decided>
     Ok(Decided { store, decider, component, terms })
 }
 
+/// What to know before decisions are compared with those of a capture.
+fn another_component(rules: &Rules, component: &Loaded) -> String {
+    let said = component.description();
+    format!(
+        "the capture was decided by {} {} (sha256 {}), this is {} {} (sha256 {}): name that one with --plugin to have its \
+         decisions",
+        rules.name,
+        rules.version,
+        rules.sha256,
+        said.name,
+        said.version,
+        component.facts().digest
+    )
+}
+
 /// Loads a component from a file the user named, or the built-in one.
-pub(crate) fn load(file: Option<&std::path::Path>, settings: &str) -> anyhow::Result<Loaded> {
+pub(crate) fn load(file: Option<&Path>, settings: &str) -> anyhow::Result<Loaded> {
     let engine = Engine::new(Limits::default())?;
     let load = |bytes: &[u8]| engine.load(bytes, None, settings, engine.limits());
     match file {

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use engine::Loaded;
 use model::description::Fields;
 use model::projection::Projection;
-use model::store::Facts;
 use serde_json::json;
 
 use super::mesh;
@@ -44,7 +43,7 @@ fn questions(flags: &InspectFlags, component: &Loaded) -> anyhow::Result<Result<
     if flags.paths.is_empty() {
         return Ok(Ok(None));
     }
-    let store = match mesh::read_paths(&flags.paths, false, Facts::default()) {
+    let store = match mesh::read_store(&flags.paths) {
         Ok(store) => store,
         Err(code) => return Ok(Err(code)),
     };

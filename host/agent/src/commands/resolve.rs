@@ -11,11 +11,11 @@ use crate::output;
 
 /// Prints the decisions.
 pub(crate) fn run(flags: &ResolveFlags) -> anyhow::Result<ExitCode> {
-    let store = match mesh::read(&flags.mesh) {
-        Ok(store) => store,
+    let mesh = match mesh::read(&flags.mesh.paths, &flags.mesh.terms) {
+        Ok(mesh) => mesh,
         Err(code) => return Ok(code),
     };
-    let decided = mesh::decide(&flags.mesh, store)?;
+    let decided = mesh::decide(&mesh.terms, mesh.store)?;
     let mut out = std::io::stdout().lock();
     match flags.output {
         Output::Json => {

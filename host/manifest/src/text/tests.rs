@@ -20,7 +20,7 @@ fn line_of(found: &Found) -> String {
             let item = item.map_or_else(String::new, |n| format!(".{n}"));
             format!("{} @{line}:{column} in {document}{item}", object.key())
         }
-        Found::Unread { unread: Unread { group, kind, later }, .. } => format!("unread {kind} {group} {later}"),
+        Found::Unread { unread: Unread { group, kind }, .. } => format!("unread {kind} {group}"),
         Found::Problem(problem) => problem.to_string(),
     }
 }
@@ -92,18 +92,19 @@ fn kinds_are_told_apart_by_their_group() {
     let of =
         |api_version: &str, kind: &str| format!("apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: x}}\n");
     for (api_version, kind, expected) in [
-        ("networking.istio.io/v1", "Gateway", &["unread Gateway networking.istio.io false"][..]),
-        ("v1", "Gateway", &["unread Gateway  false"]),
-        ("serving.knative.dev/v1", "Service", &["unread Service serving.knative.dev false"]),
-        ("apps/v1", "Deployment", &["unread Deployment apps false"]),
-        ("v1", "ServiceList", &["unread ServiceList  false"]),
-        ("v2", "List", &["unread List  false"]),
+        ("networking.istio.io/v1", "Gateway", &["unread Gateway networking.istio.io"][..]),
+        ("v1", "Gateway", &["unread Gateway "]),
+        ("serving.knative.dev/v1", "Service", &["unread Service serving.knative.dev"]),
+        ("apps/v1", "Deployment", &["unread Deployment apps"]),
+        ("v1", "ServiceList", &["unread ServiceList "]),
+        ("v2", "List", &["unread List "]),
         ("v1", "ServiceAccount", &[]),
-        ("networking.istio.io/v1alpha3", "ServiceEntry", &["unread ServiceEntry networking.istio.io true"]),
-        ("networking.istio.io/v1", "WorkloadEntry", &["unread WorkloadEntry networking.istio.io true"]),
-        ("discovery.k8s.io/v1", "EndpointSlice", &["unread EndpointSlice discovery.k8s.io true"]),
-        ("security.istio.io/v1", "AuthorizationPolicy", &["unread AuthorizationPolicy security.istio.io true"]),
-        ("security.istio.io/v1", "PeerAuthentication", &["unread PeerAuthentication security.istio.io true"]),
+        ("networking.istio.io/v1alpha3", "ServiceEntry", &["ServiceEntry default/x @1:1 in 1"]),
+        ("networking.istio.io/v1", "WorkloadEntry", &["WorkloadEntry default/x @1:1 in 1"]),
+        ("v1", "WorkloadEntry", &["unread WorkloadEntry "]),
+        ("discovery.k8s.io/v1", "EndpointSlice", &["EndpointSlice default/x @1:1 in 1"]),
+        ("security.istio.io/v1", "AuthorizationPolicy", &["AuthorizationPolicy default/x @1:1 in 1"]),
+        ("security.istio.io/v1", "PeerAuthentication", &[]),
         ("gateway.networking.k8s.io/v1alpha2", "Gateway", &["Gateway default/x @1:1 in 1"]),
     ] {
         check(&of(api_version, kind), expected);
@@ -204,6 +205,25 @@ fn labels_keep_what_is_written() {
         format!("{:?}", service.meta.labels),
         r#"{"1": "true", "a": "", "b": "", "c": "2024-01-01", "on": "x"}"#
     );
+}
+
+/// The parser has `tRUE` for a boolean; neither YAML nor the API server does.
+#[test]
+fn only_the_usual_spellings_of_a_boolean_are_one() {
+    let text = |labels: &str| format!("{{apiVersion: v1, kind: Service, metadata: {{name: a, labels: {labels}}}}}");
+    let labels = "{a: tRUE, y: y, N: N , 'b' : yEs , c: nULL,\n d:\toFF}";
+    let Object::Service(service) = object(&text(labels)) else { panic!("no service") };
+    assert_eq!(
+        format!("{:?}", service.meta.labels),
+        r#"{"N": "N", "a": "tRUE", "b": "yEs", "c": "nULL", "d": "oFF", "y": "y"}"#
+    );
+    let block = "apiVersion: v1\nkind: Service\nmetadata:\n  name: a\n  labels:\n    a: tRUE # really\n    é: fALSE\n";
+    let Object::Service(service) = object(block) else { panic!("no service") };
+    assert_eq!(format!("{:?}", service.meta.labels), r#"{"a": "tRUE", "é": "fALSE"}"#);
+    for word in ["true", "True", "TRUE", "yes", "No", "ON", "off"] {
+        let found = found_in(&text(&format!("{{a: {word}}}")), Format::Yaml, &Limits::default());
+        assert!(line_of(&found[0]).contains("found a boolean; put it in quotes"), "{word}: {found:?}");
+    }
 }
 
 #[test]
@@ -426,8 +446,13 @@ fn what_is_too_large_is_refused_with_both_figures() {
     }
 }
 
+/// With room: without optimisation a level of nesting takes kilobytes of the stack.
 #[test]
 fn deep_nesting_and_alias_bombs_are_refused_not_followed() {
+    std::thread::Builder::new().stack_size(16 << 20).spawn(refuse_bombs).unwrap().join().unwrap();
+}
+
+fn refuse_bombs() {
     for deep in [
         format!("a: {}", "[".repeat(100_000)),
         "- ".repeat(100_000),
@@ -458,4 +483,35 @@ fn text_of_the_parser_is_one_line_without_control_characters() {
             assert!(!line.contains(char::is_control), "{line:?}");
         }
     }
+}
+
+/// One line for each, and what is around them is read.
+#[test]
+fn objects_of_absurd_size_or_shape_hide_no_other() {
+    let label = "x".repeat(1 << 20);
+    let pod = |name: &str, rest: &str| format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n{rest}");
+    let documents = [
+        pod("a", &format!("  labels: {{big: {label}}}\n")),
+        pod("b", ""),
+        pod("c", &format!("  {label}: d\n")),
+        pod("d", &format!("spec: {{containers: [{}]}}\n", "{name: a},".repeat(60_000))),
+        pod("e", &format!("  annotations: {{a: '{}'}}\n", "y".repeat(5 << 20))),
+        "apiVersion: v1\nkind: Pod\nmetadata: 7\n".to_owned(),
+        format!("apiVersion: v1\nkind: {label}\n"),
+        pod("f", ""),
+    ];
+    let lines: Vec<_> =
+        found_in(&documents.join("---\n"), Format::Yaml, &Limits::default()).iter().map(line_of).collect();
+    assert!(lines.iter().all(|line| line.len() < 300), "{lines:?}");
+    let starts = [
+        "mesh.yaml:5:3: document 1: Pod default/a: metadata.labels has 1 entries of 1048579 bytes, more than",
+        "Pod default/b",
+        "mesh.yaml:16:3: document 3: not valid YAML: ",
+        "mesh.yaml:18:1: document 4: Pod default/d: is too large",
+        "mesh.yaml:24:1: document 5: Pod default/e: is too large",
+        "mesh.yaml:32:1: document 6: metadata must be a mapping, found a number",
+        "unread xxx",
+        "Pod default/f",
+    ];
+    assert!(lines.len() == 8 && lines.iter().zip(starts).all(|(line, start)| line.starts_with(start)), "{lines:#?}");
 }

@@ -69,11 +69,8 @@ fn description() -> Arc<Description> {
 fn pod(name: &str, labels: &[(&str, &str)]) -> Event {
     Event::Apply(Object::Pod(Pod {
         meta: Meta { labels: labels.iter().copied().collect(), ..Meta::named("ns", name) },
-        service_account: "default".into(),
-        finished: false,
         addresses: vec![[10, 0, 0, 1].into()],
-        bad_address: None,
-        host_network: false,
+        ..Pod::named("ns", name)
     }))
 }
 
@@ -99,7 +96,7 @@ fn store(events: impl IntoIterator<Item = Event>) -> Store {
 }
 
 fn decide(resolver: &Arc<Fragile>, store: &Store) -> Result<Decider, (Option<RowKey>, ResolveFailure)> {
-    let terms = Terms { settings: "".into(), denied: Choice::Direct, undecided: Choice::Blocked };
+    let terms = Terms { settings: "".into(), denied: Choice::Direct, undecided: Choice::Blocked, unresolved: None };
     Decider::new(1, description(), Arc::clone(resolver) as Arc<dyn Resolver>, terms, store)
 }
 

@@ -18,6 +18,7 @@ fn gateway(namespace: &str, listeners: Vec<ListenerInput>) -> GatewayInput {
         class: None,
         listeners,
         addresses: Vec::new(),
+        dialled_at: Vec::new(),
     }
 }
 

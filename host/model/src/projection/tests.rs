@@ -39,21 +39,13 @@ fn pod(namespace: &str, name: &str, labels: &[(&str, &str)]) -> Object {
     Object::Pod(Pod {
         meta: labelled(namespace, name, labels),
         service_account: format!("{name}-account").into(),
-        finished: false,
         addresses: vec![[10, 0, 0, 1].into()],
-        bad_address: None,
-        host_network: false,
+        ..Pod::named(namespace, name)
     })
 }
 
 fn service(namespace: &str, name: &str) -> Object {
-    Object::Service(Service {
-        meta: labelled(namespace, name, &[]),
-        external_name: false,
-        addresses: Vec::new(),
-        bad_address: None,
-        selector: Labels::default(),
-    })
+    Object::Service(Service { meta: labelled(namespace, name, &[]), ..Service::named(namespace, name) })
 }
 
 fn namespace(name: &str, labels: &[(&str, &str)]) -> Object {

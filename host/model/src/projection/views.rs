@@ -96,7 +96,12 @@ impl Views {
                 selector: id,
             });
         }
+        let dialled_at = gateway.addresses.iter().map(|address| match address.hostname() {
+            Some(hostname) => store.addresses_of(&gateway.meta.namespace, hostname),
+            None => address.ip().into_iter().collect(),
+        });
         let input = GatewayInput {
+            dialled_at: dialled_at.collect(),
             key: gateway.key(),
             labels: self.pairs(description.pick(Source::GatewayLabel, &gateway.meta.labels)),
             annotations: self.pairs(description.pick(Source::GatewayAnnotation, &gateway.meta.annotations)),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use model::table::{Row, RowChange, RowKey, RowKind, Table};
+use model::table::{Row, RowChange, RowKey, Table};
 
 /// Rows that came since the table was published, beyond which it is published anew: numbers of rows that are gone are kept
 /// until then, because connections may still carry them.
@@ -53,10 +53,10 @@ impl Claims {
         self.by_address.keys().copied()
     }
 
-    /// The row that counts for an address: services before pods, then by name.
+    /// The row that counts for an address: services before workloads, then by name.
     pub(super) fn winner(&self, ip: IpAddr) -> Option<u32> {
         let ids = self.by_address.get(&ip)?;
-        ids.iter().copied().min_by_key(|id| self.row(*id).map(|key| (key.kind != RowKind::Service, key)))
+        ids.iter().copied().min_by_key(|id| self.row(*id).map(|key| (!key.kind.is_service(), key)))
     }
 
     /// Carries a change out; returns the addresses whose entry may be another now.

@@ -1,81 +1,46 @@
-//! What somebody could change so that the decision changes. The host tries each before it shows it; none is a guess at a
-//! name that is not there.
+//! What somebody could change so that the decision changes. Each edit is tried on the batch before it is offered, by the
+//! code that decides; none is a guess at a name that is not there. How an edit is written is said in the interface.
 
-use wayswitch_sdk::{Edit, Level};
+mod proposals;
+mod trial;
 
-use super::keys;
-use super::outcome::{Outcome, Refusal};
-use super::reference::Wish;
+use wayswitch_sdk::{Choice, Decision, Edit};
+
+use super::outcome::Outcome;
 use super::selection::Selection;
-use super::settings::Unbound;
-use super::waypoint::Waypoint;
+use proposals::{Aim, Proposals};
 
-pub(super) fn edits(outcome: &Outcome<'_>, selection: &Selection<'_, '_>) -> Vec<Edit> {
-    match *outcome {
-        // Nothing that a label of theirs could change, or no waypoint known that could be named.
-        Outcome::NeverHasOne | Outcome::Unknown | Outcome::Managed | Outcome::Instance { .. } | Outcome::NotAsked => {
-            Vec::new()
-        }
-        Outcome::OptedOut { level: Level::Subject } if inherits(selection) => vec![removed()],
-        Outcome::OptedOut { .. } => Vec::new(),
-        Outcome::NotMeant { gateway } => serving(gateway, keys::ALL),
-        Outcome::Bound { .. } => vec![opted_out()],
-        Outcome::Refused { named, gateway, why } => {
-            let waypoint = gateway.and_then(|gateway| Some((gateway, selection.waypoint(gateway)?)));
-            let mut edits =
-                waypoint.map_or_else(Vec::new, |(gateway, waypoint)| remedy(gateway, waypoint, why, selection));
-            if named.explicit() && inherits(selection) {
-                edits.push(removed());
-            }
-            edits.push(opted_out());
-            if selection.settings.unbound == Unbound::Blocked {
-                edits.push(Edit {
-                    at: Level::Settings,
-                    gateway: None,
-                    key: "unbound".to_owned(),
-                    value: Some("direct".to_owned()),
-                });
-            }
-            edits
+/// Ranks of edits: what binds the subject comes first.
+const BINDS: u8 = 0;
+const STEP_TOWARDS: u8 = 1;
+const RELEASES: u8 = 2;
+/// Gives the waypoint up, and nothing passes all the same; or blocks what passed.
+const IN_VAIN: u8 = 3;
+
+/// Those that change the decision `now`, the most likely wanted first. One that helps nobody is only there where no other is.
+pub(super) fn edits(outcome: &Outcome<'_>, selection: &Selection<'_, '_>, now: &Decision) -> Vec<Edit> {
+    let mut ranked = Vec::new();
+    for (aim, edit) in Proposals::of(outcome, selection, now) {
+        if let Some(then) = trial::decision(&edit, selection).filter(|then| then != now) {
+            ranked.push((rank(aim, now, &then), edit));
         }
     }
-}
-
-/// What the waypoint's owner could do.
-fn remedy(gateway: u32, waypoint: &Waypoint<'_>, why: Refusal, selection: &Selection<'_, '_>) -> Vec<Edit> {
-    match why {
-        // Readiness and visibility are no label of anything in the batch.
-        Refusal::NotReady | Refusal::ForeignNamespace => Vec::new(),
-        Refusal::NotAdmitted if waypoint.admission.listener.is_none() => Vec::new(),
-        Refusal::NotAdmitted => vec![Edit {
-            at: Level::Listener,
-            gateway: Some(gateway),
-            key: keys::ADMITS_FROM.to_owned(),
-            value: Some("All".to_owned()),
-        }],
-        Refusal::OtherTraffic => {
-            // Keep what it serves today, if it serves anything.
-            let serves_something = waypoint.serves.services || waypoint.serves.workloads;
-            let wanted = if selection.is_service() { keys::SERVICE } else { keys::WORKLOAD };
-            serving(gateway, if serves_something { keys::ALL } else { wanted })
-        }
+    let helps = |(rank, _): &(u8, Edit)| *rank < IN_VAIN;
+    let ranks = if ranked.iter().any(helps) { BINDS..IN_VAIN } else { IN_VAIN..IN_VAIN + 1 };
+    // There is a handful of them; a sort would be a good part of the component.
+    let mut edits = Vec::new();
+    for wanted in ranks {
+        edits.extend(ranked.iter().filter(|(rank, _)| *rank == wanted).map(|(_, edit)| edit.clone()));
     }
+    edits
 }
 
-fn serving(gateway: u32, value: &str) -> Vec<Edit> {
-    let (key, value) = (keys::WAYPOINT_FOR.to_owned(), Some(value.to_owned()));
-    vec![Edit { at: Level::Gateway, gateway: Some(gateway), key, value }]
-}
-
-/// The namespace would be asked if the object said nothing.
-fn inherits(selection: &Selection<'_, '_>) -> bool {
-    matches!(selection.namespace.wish, Wish::Named { .. })
-}
-
-fn removed() -> Edit {
-    Edit { at: Level::Subject, gateway: None, key: keys::USE_WAYPOINT.to_owned(), value: None }
-}
-
-fn opted_out() -> Edit {
-    Edit { value: Some(keys::NONE.to_owned()), ..removed() }
+fn rank(aim: Aim, now: &Decision, then: &Decision) -> u8 {
+    let newly_blocked = then.choice == Choice::Blocked && now.choice != Choice::Blocked;
+    match (aim, &then.choice) {
+        (Aim::Waypoint, Choice::Waypoints(_)) => BINDS,
+        (_, Choice::Blocked) if newly_blocked || aim == Aim::Release => IN_VAIN,
+        (Aim::Waypoint, _) => STEP_TOWARDS,
+        (Aim::Release, _) => RELEASES,
+    }
 }

@@ -27,7 +27,19 @@ pub(super) const EAST_WEST_CONTROLLER: &str = "istio.io-eastwest-controller";
 /// Label of a workload: the Gateway, of its own namespace, that it is an instance of (R45).
 pub(super) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
-/// Where a listener says whom it admits (R11); named in edits only.
+/// Labels of a service or namespace: its second waypoint, and that one's namespace (R61).
+pub(super) const CANARY: &str = "istio.io/use-waypoint-canary";
+pub(super) const CANARY_NAMESPACE: &str = "istio.io/use-waypoint-canary-namespace";
+/// Annotation beside them: the percentage for it (R62).
+pub(super) const CANARY_WEIGHT: &str = "istio.io/use-waypoint-canary-weight";
+
+/// Label of a subject or namespace, ours and not Istio's: which of its traffic must not go past a waypoint.
+pub(super) const REQUIRED: &str = "wayswitch.io/waypoint-required";
+
+/// Where a listener says whom it admits (R11).
 pub(super) const ADMITS_FROM: &str = "allowedRoutes.namespaces.from";
-/// Where a Gateway says how it is reached (R5-R7); named in findings only.
+/// Where a Gateway says how it is reached (R5-R7).
 pub(super) const ADDRESSES: &str = "status.addresses";
+/// The types of its entries that are of use.
+pub(super) const HOSTNAME: &str = "Hostname";
+pub(super) const IP_ADDRESS: &str = "IPAddress";

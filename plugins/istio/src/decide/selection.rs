@@ -2,28 +2,61 @@
 //! the words for each step are in `steps`.
 
 use wayswitch_sdk::text::same;
-use wayswitch_sdk::{Batch, Level, Namespace, Pair, Row, SubjectKind, Visibility, lookup_value};
+use wayswitch_sdk::{Batch, Level, Namespace, Pair, Row, Subject, SubjectKind, Visibility, lookup_value};
 
-use super::outcome::{Outcome, Refusal};
+use super::canary::CanaryFacts;
+use super::outcome::{Outcome, Refusal, Refused, Second};
 use super::reference::{Named, Wish};
-use super::settings::{Settings, Unbound};
+use super::required::Required;
+use super::settings::{ExcludeGateways, Settings};
 use super::trace::Trace;
 use super::waypoint::Waypoint;
-use super::{keys, steps};
+use super::{keys, steps, version};
 
-/// What a namespace says to all its subjects.
+/// What one object says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub(super) labels: &'a [Pair],
+    pub(super) annotations: &'a [Pair],
+}
+
+impl<'a> Said<'a> {
+    /// None where the labels are unknown, which is not the same as having none.
+    pub(super) fn by_subject(subject: &'a Subject) -> Option<Self> {
+        let annotations = subject.annotations.as_deref().unwrap_or_default();
+        Some(Self { labels: subject.labels.as_deref()?, annotations })
+    }
+
+    /// A namespace whose object is missing says nothing (R22).
+    pub(super) fn by_namespace(namespace: &'a Namespace) -> Self {
+        match namespace.known {
+            true => Self { labels: &namespace.labels, annotations: &namespace.annotations },
+            false => Self { labels: &[], annotations: &[] },
+        }
+    }
+}
+
+/// What a namespace says to all its subjects, worked out once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NamespaceFacts<'a> {
+    pub(super) said: Said<'a>,
     pub(super) wish: Wish<'a>,
     /// Present, and whether it says true (R70).
     ingress: Option<bool>,
+    pub(super) canary: CanaryFacts<'a>,
+    pub(super) required: Option<Required>,
 }
 
 impl<'a> NamespaceFacts<'a> {
-    /// A namespace whose object is missing says nothing (R22).
-    pub(super) fn of(namespace: &'a Namespace) -> Self {
-        let labels: &[Pair] = if namespace.known { &namespace.labels } else { &[] };
-        Self { wish: Wish::of(labels), ingress: ingress_label(labels) }
+    pub(super) fn of(said: Said<'a>, settings: &Settings) -> Self {
+        let ingress = if settings.istio.has(version::INHERITED_INGRESS) { ingress_label(said.labels) } else { None };
+        Self {
+            said,
+            wish: Wish::of(said.labels, settings.istio),
+            ingress,
+            canary: CanaryFacts::of(said),
+            required: Required::of(said.labels),
+        }
     }
 }
 
@@ -34,22 +67,28 @@ fn ingress_label(labels: &[Pair]) -> Option<bool> {
 }
 
 /// A waypoint that was asked for and may be used as far as its own word goes.
-struct Target<'a, 'b> {
-    named: Named<'a>,
-    gateway: u32,
+pub(super) struct Target<'a, 'b> {
+    pub(super) gateway: u32,
     waypoint: &'b Waypoint<'a>,
 }
 
-impl<'a> Target<'a, '_> {
-    fn refused(&self, why: Refusal) -> Outcome<'a> {
-        Outcome::Refused { named: self.named, gateway: Some(self.gateway), why }
+impl Target<'_, '_> {
+    fn refused(&self, why: Refusal) -> Wrong {
+        (Some(self.gateway), why)
     }
 }
 
+/// The Gateway, where there is one, and what is wrong with a reference to it.
+pub(super) type Wrong = (Option<u32>, Refusal);
+
 /// One subject and all that its decision depends on.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Selection<'a, 'b> {
     pub(super) batch: &'a Batch,
+    /// Its kind, candidates and namespace; what it says is beside it.
     pub(super) row: Row<'a>,
+    /// None: unknown.
+    pub(super) own: Option<Said<'a>>,
     pub(super) namespace: &'b NamespaceFacts<'a>,
     pub(super) waypoints: &'b [Option<Waypoint<'a>>],
     pub(super) settings: &'b Settings,
@@ -79,34 +118,61 @@ impl<'a, 'b> Selection<'a, 'b> {
         matches!(self.row.subject.kind, SubjectKind::Service | SubjectKind::ServiceEntry)
     }
 
-    /// R27: generated Services, the reference, what the waypoint serves, who sees the entry.
+    /// R27: generated Services, the reference, what the waypoint serves, who sees the entry; then the second waypoint.
     fn service(&self, trace: &mut Trace) -> Outcome<'a> {
         let Some(labels) = self.labels(trace) else {
             return Outcome::Unknown;
         };
         if let Some(by) = lookup_value(labels, keys::MANAGED)
-            && (same(by, keys::MESH_CONTROLLER) || same(by, keys::EAST_WEST_CONTROLLER))
+            && let Some(all) = self.excluded(by)
         {
-            trace.note(|| steps::managed(by));
+            trace.note(|| steps::managed(by, all));
             return Outcome::Managed;
         }
-        let target = match self.target(labels, trace) {
-            Ok(target) => target,
+        let named = match self.named(labels, trace) {
+            Ok(named) => named,
             Err(outcome) => return outcome,
         };
+        match self.serving_services(named, self.settings.istio.has(version::VISIBILITY), trace) {
+            Err((gateway, why)) => Outcome::Refused(Refused { named, gateway, why }),
+            Ok(target) => {
+                let second = self.second(labels, &named, trace);
+                Outcome::Bound { gateway: target.gateway, second }
+            }
+        }
+    }
+
+    /// Whether Services that `by` generated have no waypoint; then, whether only the setting says so (R28, Q6).
+    fn excluded(&self, by: &str) -> Option<bool> {
+        let of_istio = same(by, keys::MESH_CONTROLLER) || same(by, keys::EAST_WEST_CONTROLLER);
+        (of_istio || self.settings.exclude_gateways == ExcludeGateways::All).then_some(!of_istio)
+    }
+
+    /// The waypoint of a service; `visibility`: whether it matters who sees the entry.
+    pub(super) fn serving_services(
+        &self,
+        named: Named<'a>,
+        visibility: bool,
+        trace: &mut Trace,
+    ) -> Result<Target<'a, 'b>, Wrong> {
+        let target = self.target(named, trace)?;
         let (gateway, serves) = (target.gateway, target.waypoint.serves);
         if !serves.services {
             // Also where it was only inherited: an error for services, other than for workloads (R29, R47).
             trace.note(|| steps::serves_other("R29", gateway, serves, "does not serve services"));
-            return target.refused(Refusal::OtherTraffic);
+            return Err(target.refused(Refusal::OtherTraffic));
         }
         trace.note(|| steps::serves("R4", gateway, serves, "serves services"));
-        let foreign = !same(target.waypoint.namespace, &self.row.namespace.name);
-        if self.row.subject.visibility == Visibility::OwnNamespace && foreign {
+        if visibility && !self.sees(target.waypoint) {
             trace.note(steps::foreign_namespace);
-            return target.refused(Refusal::ForeignNamespace);
+            return Err(target.refused(Refusal::ForeignNamespace));
         }
-        Outcome::Bound { gateway }
+        Ok(target)
+    }
+
+    /// An entry that only its namespace sees sees no waypoint of another (R30).
+    fn sees(&self, waypoint: &Waypoint<'_>) -> bool {
+        self.row.subject.visibility == Visibility::Everywhere || same(waypoint.namespace, &self.row.namespace.name)
     }
 
     /// R45-R47: an instance of a waypoint, the reference, what the waypoint serves.
@@ -117,18 +183,23 @@ impl<'a, 'b> Selection<'a, 'b> {
         if let Some(gateway) = self.instance_of(labels, trace) {
             return Outcome::Instance { gateway };
         }
-        let target = match self.target(labels, trace) {
-            Ok(target) => target,
+        let named = match self.named(labels, trace) {
+            Ok(named) => named,
             Err(outcome) => return outcome,
+        };
+        let refused = |(gateway, why)| Outcome::Refused(Refused { named, gateway, why });
+        let target = match self.target(named, trace) {
+            Ok(target) => target,
+            Err(wrong) => return refused(wrong),
         };
         let (gateway, serves) = (target.gateway, target.waypoint.serves);
         if serves.workloads {
             trace.note(|| steps::serves("R46", gateway, serves, "serves workloads"));
-            return Outcome::Bound { gateway };
+            return Outcome::Bound { gateway, second: Second::NotAsked };
         }
-        if target.named.explicit() {
+        if named.explicit() || !self.settings.istio.has(version::EXCUSED_HEIRS) {
             trace.note(|| steps::serves_other("R47", gateway, serves, "does not serve workloads"));
-            return target.refused(Refusal::OtherTraffic);
+            return refused(target.refused(Refusal::OtherTraffic));
         }
         let text = "does not serve workloads, and was only inherited: nothing was asked for";
         trace.note(|| steps::serves_other("R47", gateway, serves, text));
@@ -137,7 +208,7 @@ impl<'a, 'b> Selection<'a, 'b> {
 
     /// The subject's labels; none where its source carries none, which is not the same as having none.
     fn labels(&self, trace: &mut Trace) -> Option<&'a [Pair]> {
-        let labels = self.row.subject.labels.as_deref();
+        let labels = self.own.map(|own| own.labels);
         if labels.is_none() {
             trace.note(steps::labels_unknown);
         }
@@ -154,46 +225,55 @@ impl<'a, 'b> Selection<'a, 'b> {
         ready.then_some(gateway)
     }
 
-    /// The waypoint that is asked for, if it is ready and admits the subject's namespace (R15-R22).
-    fn target(&self, labels: &'a [Pair], trace: &mut Trace) -> Result<Target<'a, 'b>, Outcome<'a>> {
-        let named = self.named(labels, trace)?;
+    /// The waypoint of that name, if it is ready and admits the subject's namespace (R19-R22). Inlined, as below: to hand
+    /// over what it finds costs a row more than the copies cost a swap.
+    #[inline(always)]
+    fn target(&self, named: Named<'a>, trace: &mut Trace) -> Result<Target<'a, 'b>, Wrong> {
         let Some((gateway, object)) = self.batch.candidate(self.row.subject, named.namespace, named.name) else {
             trace.note(|| steps::no_such_gateway(&named));
-            return Err(Outcome::Refused { named, gateway: None, why: Refusal::NotReady });
+            return Err((None, Refusal::NotReady));
         };
         let Some(waypoint) = self.waypoint(gateway) else {
             trace.note(|| steps::no_address(gateway));
-            return Err(Outcome::Refused { named, gateway: Some(gateway), why: Refusal::NotReady });
+            return Err((Some(gateway), Refusal::NotReady));
         };
-        let target = Target { named, gateway, waypoint };
+        let target = Target { gateway, waypoint };
         let admitted = waypoint.admits(self.row.namespace);
         trace.note(|| steps::admission(gateway, Some(object), waypoint, admitted));
         if admitted { Ok(target) } else { Err(target.refused(Refusal::NotAdmitted)) }
     }
 
     /// The object's own wish, whatever it leads to; the namespace's only where the object has none (R17, R18).
+    #[inline(always)]
     fn named(&self, labels: &'a [Pair], trace: &mut Trace) -> Result<Named<'a>, Outcome<'a>> {
-        let known = self.row.namespace.known;
-        let (mut level, mut wish) = (Level::Subject, Wish::of(labels));
-        trace.note(|| steps::wish(level, wish, known));
-        if wish == Wish::Absent {
+        let (mut level, mut wish) = (Level::Subject, Wish::of(labels, self.settings.istio));
+        trace.note(|| steps::wish(level, wish, self));
+        if wish.says_nothing() {
             (level, wish) = (Level::Namespace, self.namespace.wish);
-            trace.note(|| steps::wish(level, wish, known));
+            trace.note(|| steps::wish(level, wish, self));
         }
         match wish {
-            Wish::Absent => Err(Outcome::NotAsked),
+            Wish::Absent | Wish::Ignored => Err(Outcome::NotAsked),
             Wish::OptOut => Err(Outcome::OptedOut { level }),
             Wish::Named { name, namespace } => {
                 let namespace = namespace.unwrap_or(&self.row.namespace.name);
-                Ok(Named { level, name, namespace })
+                Ok(Named { level, label: keys::USE_WAYPOINT, name, namespace })
             }
         }
     }
 
-    /// What becomes of a subject that was refused.
-    pub(super) fn unbound(&self, trace: &mut Trace) -> Unbound {
-        trace.note(|| steps::unbound(self.settings.unbound));
-        self.settings.unbound
+    /// The labels of the subject or of its namespace.
+    pub(super) fn labels_at(&self, level: Level) -> &'a [Pair] {
+        match level {
+            Level::Subject => self.own.map_or(&[], |own| own.labels),
+            _ => self.namespace.said.labels,
+        }
+    }
+
+    /// Whether a subject of this kind and namespace would be bound to it.
+    pub(super) fn could_have(&self, waypoint: &Waypoint<'_>) -> bool {
+        let serves = if self.is_service() { waypoint.serves.services } else { waypoint.serves.workloads };
+        serves && waypoint.admits(self.row.namespace) && self.sees(waypoint)
     }
 
     /// The address of a waypoint that was chosen; none is possible (R7).
@@ -205,10 +285,10 @@ impl<'a, 'b> Selection<'a, 'b> {
 
     /// Whether gateways go through the waypoint too; only asked of services that have one (R70).
     pub(super) fn ingress(&self, trace: &mut Trace) -> bool {
-        if !self.is_service() {
+        if !self.is_service() || !self.settings.istio.has(version::INGRESS_LABEL) {
             return false;
         }
-        let own = self.row.subject.labels.as_deref().and_then(ingress_label);
+        let own = self.own.and_then(|own| ingress_label(own.labels));
         let level = if own.is_some() { Level::Subject } else { Level::Namespace };
         let Some(through) = own.or(self.namespace.ingress) else {
             return false;

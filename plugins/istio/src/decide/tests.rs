@@ -1,14 +1,18 @@
 //! The rules through the front door: a mesh in, a decision out. Each row is also seen with everything undeclared in view,
 //! which must change nothing, and explained, which must give the same decision.
 
+mod canary;
 mod explained;
+mod levels;
+mod oracle;
+mod required;
 mod universe;
 
 use wayswitch_sdk::test::{
     Admits, Mesh, entry_endpoint, gateway, implied_endpoint, mesh, pod, service, service_entry, slice_endpoint,
     waypoint, workload_entry,
 };
-use wayswitch_sdk::{Batch, Choice, Decision, Fields, OnUnreachable, Reach, TunnelProtocol};
+use wayswitch_sdk::{Batch, Choice, Decision, Fields, OnUnreachable, Reach, Target, TunnelProtocol};
 
 use super::{describe, explain, keys, resolve};
 
@@ -19,22 +23,28 @@ const BOUND: &str = "ns/wp 0 WaypointAccepted";
 /// What is tested, labels, the expected line.
 type Row = (&'static str, &'static [(&'static str, &'static str)], &'static str);
 
-/// A decision in a line: the choice, the reason, what else is set.
+/// A decision in a line: the choice, the reason, what else is set. Weights are only shown where there are two.
 fn shown(batch: &Batch, decision: &Decision) -> String {
-    assert_eq!(decision.on_unreachable, OnUnreachable::Fail);
-    assert_eq!(decision.second_reason, None);
+    let place = |target: &Target| {
+        let gateway = batch.gateway(target.gateway).unwrap();
+        let address = target.address.map_or("-".to_owned(), |index| index.to_string());
+        format!("{}/{} {address}", gateway.namespace, gateway.name)
+    };
     let mut line = match &decision.choice {
         Choice::Keep => "keep".to_owned(),
         Choice::Direct => "direct".to_owned(),
         Choice::Blocked => "blocked".to_owned(),
-        Choice::Waypoints(targets) => {
-            assert_eq!(targets.iter().map(|target| target.weight).collect::<Vec<_>>(), [100]);
-            let gateway = batch.gateway(targets[0].gateway).unwrap();
-            let address = targets[0].address.map_or("-".to_owned(), |index| index.to_string());
-            format!("{}/{} {address}", gateway.namespace, gateway.name)
-        }
+        Choice::Waypoints(targets) => match targets.as_slice() {
+            [only] if only.weight == 100 => place(only),
+            [first, second] => format!("{} {}% {} {}%", place(first), first.weight, place(second), second.weight),
+            other => panic!("{other:?}"),
+        },
     };
     line.extend(decision.reason.iter().flat_map(|reason| [" ", reason]));
+    line.extend(decision.second_reason.iter().flat_map(|reason| [" second ", reason]));
+    if decision.on_unreachable == OnUnreachable::Bypass {
+        line.push_str(" bypass");
+    }
     if decision.ingress {
         line.push_str(" ingress");
     }
@@ -46,7 +56,7 @@ fn shown(batch: &Batch, decision: &Decision) -> String {
 }
 
 fn check(what: &str, mesh: &Mesh, expected: &str) {
-    let declared = mesh.batch_for(&describe("").unwrap());
+    let declared = mesh.batch_for(&describe(&mesh.batch().settings).unwrap());
     for batch in [&declared, &mesh.batch()] {
         let decisions = resolve(batch).unwrap();
         assert_eq!(decisions.len(), 1, "{what}");
@@ -76,7 +86,7 @@ fn only_what_the_rules_need_is_declared() {
     let description = describe("").unwrap();
     assert_eq!(description.fields, Fields::empty());
     assert_eq!(description.reach, Reach::Referenced);
-    assert_eq!(description.references.len(), 2);
+    assert_eq!(description.references.len(), 3);
     assert!(description.reads.iter().all(|read| !read.key.contains('*')));
     assert!(describe("{\"x\":1}").unwrap_err().contains("`x`"));
 }

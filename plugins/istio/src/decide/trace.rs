@@ -31,9 +31,22 @@ impl Trace {
 
     /// Says afterwards that the step by this rule was the one that settled it.
     pub(super) fn settled_by(&mut self, rule: &str) {
-        for finding in self.list.iter_mut().flatten().filter(|finding| finding.rule == rule) {
-            finding.decisive = true;
-        }
+        self.each_from(0, |finding| finding.decisive |= finding.rule == rule);
+    }
+
+    /// How many steps were taken down.
+    pub(super) fn len(&self) -> usize {
+        self.list.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Says afterwards that none of the steps from this one on settled it.
+    pub(super) fn leave_open_from(&mut self, step: usize) {
+        self.each_from(step, |finding| finding.decisive = false);
+    }
+
+    fn each_from(&mut self, step: usize, change: impl FnMut(&mut Finding)) {
+        let list = self.list.as_mut().and_then(|list| list.get_mut(step..));
+        list.unwrap_or_default().iter_mut().for_each(change);
     }
 
     pub(super) fn into_list(self) -> Vec<Finding> {

@@ -7,13 +7,14 @@ use wayswitch_sdk::text::same;
 use wayswitch_sdk::{Gateway, HBONE_PORT, Level, Listener, Namespace, StatusAddress, Tunnel, TunnelProtocol};
 
 use super::keys;
+use super::version::{self, Version};
 
 /// The listener protocol of a waypoint that takes a PROXY header (R10).
 const PROXY_LISTENER: &str = "istio.io/PROXY";
 const HBONE_LISTENER: &str = "HBONE";
 
 /// A Gateway of the set of waypoints.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Waypoint<'a> {
     pub(super) namespace: &'a str,
     pub(super) serves: Serves<'a>,
@@ -26,24 +27,30 @@ pub(super) struct Waypoint<'a> {
 impl<'a> Waypoint<'a> {
     /// A Gateway is a waypoint if and only if it reports an address, of whatever kind (R1); its class, listeners and
     /// conditions do not matter. One that does not is the same as none (R2).
-    pub(super) fn of(gateway: &'a Gateway) -> Option<Self> {
-        if gateway.addresses.is_empty() {
+    pub(super) fn of(gateway: &'a Gateway, istio: Version) -> Option<Self> {
+        Self::at(gateway, &gateway.addresses, istio)
+    }
+
+    /// The same Gateway if it reported these addresses.
+    pub(super) fn at(gateway: &'a Gateway, addresses: &[StatusAddress], istio: Version) -> Option<Self> {
+        if addresses.is_empty() {
             return None;
         }
         let binding = binding(gateway);
+        let bound = binding.filter(|_| istio.has(version::BOUND_LISTENERS));
         Some(Self {
             namespace: &gateway.namespace,
             serves: Serves::of(gateway),
             binding,
-            admission: Admission::of(gateway, binding),
-            address: usable_address(&gateway.addresses),
+            admission: if istio.has(version::ADMISSION) { Admission::of(gateway, bound) } else { Admission::NOT_ASKED },
+            address: usable_address(addresses, istio),
         })
     }
 
     /// Whether it admits objects of this namespace, its own included (R20, R21).
     pub(super) fn admits(&self, namespace: &Namespace) -> bool {
         match self.admission.policy {
-            Policy::All => true,
+            Policy::All | Policy::NotAsked => true,
             Policy::Same => same(self.namespace, &namespace.name),
             Policy::Selected(selector) => selector.is_some_and(|id| namespace.selected_by.contains(&id)),
         }
@@ -64,7 +71,10 @@ impl<'a> Serves<'a> {
         let own = gateway.label(keys::WAYPOINT_FOR).map(|value| (Level::Gateway, value));
         let class = gateway.gateway_class.as_ref();
         let class = class.and_then(|class| class.label(keys::WAYPOINT_FOR)).map(|value| (Level::GatewayClass, value));
-        let written = own.or(class);
+        Self::written(own.or(class))
+    }
+
+    pub(super) fn written(written: Option<(Level, &'a str)>) -> Self {
         let value = written.map_or(keys::SERVICE, |(_, value)| value);
         let all = same(value, keys::ALL);
         Self { services: all || same(value, keys::SERVICE), workloads: all || same(value, keys::WORKLOAD), written }
@@ -84,11 +94,15 @@ pub(super) enum Policy {
     /// Objects of the Gateway's namespace.
     Same,
     All,
+    /// Nobody is asked (before 1.23).
+    NotAsked,
     /// Namespaces that the host says this selector matches; none: there is no selector, so it matches nothing.
     Selected(Option<u32>),
 }
 
 impl Admission {
+    const NOT_ASKED: Self = Self { listener: None, policy: Policy::NotAsked };
+
     fn of(gateway: &Gateway, binding: Option<Tunnel>) -> Self {
         let listener = counting_listener(&gateway.listeners, binding);
         let policy = listener.map_or(Policy::Same, |(_, listener)| {
@@ -138,15 +152,15 @@ fn parse_binding(text: &str) -> Option<Tunnel> {
     Some(Tunnel { app_protocol, port })
 }
 
-/// The first hostname (R5), else the first IP that is one (R6). Entries without a type are neither.
-fn usable_address(addresses: &[StatusAddress]) -> Option<u32> {
+/// The first hostname (R5; not before 1.24), else the first IP that is one (R6). Entries without a type are neither.
+fn usable_address(addresses: &[StatusAddress], istio: Version) -> Option<u32> {
     let first = |fits: &dyn Fn(&StatusAddress) -> bool| {
         let mut each = addresses.iter().zip(0..);
         each.find(|(address, _)| fits(address)).map(|(_, index)| index)
     };
     let is = |address: &StatusAddress, kind: &str| address.kind.as_deref() == Some(kind);
-    let hostname = first(&|address| is(address, "Hostname"));
-    hostname.or_else(|| first(&|address| is(address, "IPAddress") && address.value.parse::<IpAddr>().is_ok()))
+    let hostname = if istio.has(version::HOSTNAMES) { first(&|address| is(address, keys::HOSTNAME)) } else { None };
+    hostname.or_else(|| first(&|address| is(address, keys::IP_ADDRESS) && address.value.parse::<IpAddr>().is_ok()))
 }
 
 #[cfg(test)]

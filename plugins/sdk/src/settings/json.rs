@@ -31,7 +31,7 @@ pub(super) fn object(text: &str) -> Result<Vec<(String, Scalar)>, String> {
             return Err(malformed());
         }
     }
-    if reader.rest.trim_start().is_empty() { Ok(pairs) } else { Err(malformed()) }
+    if reader.rest.trim_ascii_start().is_empty() { Ok(pairs) } else { Err(malformed()) }
 }
 
 fn malformed() -> String {
@@ -45,7 +45,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Skips blanks, then the given text if it is next.
     fn take(&mut self, text: &str) -> bool {
-        self.rest = self.rest.trim_start();
+        self.rest = self.rest.trim_ascii_start();
         match self.rest.strip_prefix(text) {
             Some(rest) => {
                 self.rest = rest;
@@ -67,7 +67,7 @@ impl Reader<'_> {
         let (word, rest) = self.rest.split_at_checked(end).ok_or_else(malformed)?;
         let known = matches!(word, "true" | "false" | "null");
         if !known && word.parse::<i64>().is_err() {
-            return Err(format!("settings: `{key}` must be text, a whole number, true or false"));
+            return Err(format!("settings: `{key}` must be text in quotes, a whole number, true or false"));
         }
         self.rest = rest;
         Ok(Scalar::Other(word.to_owned()))

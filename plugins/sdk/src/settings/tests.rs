@@ -58,9 +58,9 @@ fn what_is_no_flat_object_is_refused_with_a_line() {
         (r#"{"a":1,"a":2}"#, "settings: `a` is written twice"),
         (r#"{"a":{}}"#, "settings: `a` must be a single value, not a mapping or list"),
         (r#"{"a":[1]}"#, "settings: `a` must be a single value, not a mapping or list"),
-        (r#"{"a":1.5}"#, "settings: `a` must be text, a whole number, true or false"),
-        (r#"{"a":}"#, "settings: `a` must be text, a whole number, true or false"),
-        (r#"{"a":yes}"#, "settings: `a` must be text, a whole number, true or false"),
+        (r#"{"a":1.5}"#, "settings: `a` must be text in quotes, a whole number, true or false"),
+        (r#"{"a":}"#, "settings: `a` must be text in quotes, a whole number, true or false"),
+        (r#"{"a":yes}"#, "settings: `a` must be text in quotes, a whole number, true or false"),
     ];
     for (text, error) in rows {
         assert_eq!(object(text), Err(error.to_owned()), "{text}");

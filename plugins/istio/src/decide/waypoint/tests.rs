@@ -5,9 +5,14 @@ use wayswitch_sdk::{Batch, Gateway, Level, Tunnel, TunnelProtocol};
 
 use super::{Admission, Policy, Serves, Waypoint, parse_binding};
 use crate::decide::keys;
+use crate::decide::version::{self, Version};
 
 fn only(draft: GatewayDraft) -> Gateway {
     mesh().gateway(draft).batch().gateways.remove(0)
+}
+
+fn waypoint_of(gateway: &Gateway) -> Option<Waypoint<'_>> {
+    Waypoint::of(gateway, Version::of_minor(version::NEWEST))
 }
 
 fn tunnel(app_protocol: TunnelProtocol, port: u32) -> Option<Tunnel> {
@@ -24,7 +29,7 @@ fn r1_any_gateway_with_an_address_is_a_waypoint_and_r2_none_without() {
         ("no address yet", waypoint("ns", "gw").without_addresses(), false),
     ];
     for (what, draft, expected) in rows {
-        assert_eq!(Waypoint::of(&only(draft)).is_some(), expected, "{what}");
+        assert_eq!(waypoint_of(&only(draft)).is_some(), expected, "{what}");
     }
 }
 
@@ -64,7 +69,7 @@ fn r5_r6_r7_the_first_hostname_else_the_first_ip_that_is_one_else_none() {
     ];
     for (draft, expected) in rows {
         let gateway = only(draft);
-        assert_eq!(Waypoint::of(&gateway).unwrap().address, expected, "{:?}", gateway.addresses);
+        assert_eq!(waypoint_of(&gateway).unwrap().address, expected, "{:?}", gateway.addresses);
     }
 }
 
@@ -108,7 +113,7 @@ fn r9_the_gateways_annotation_hides_its_classs_even_where_it_is_not_valid() {
         (class().annotation(keys::INBOUND_BINDING, ""), None),
     ];
     for (draft, expected) in rows {
-        assert_eq!(Waypoint::of(&only(draft)).unwrap().binding, expected);
+        assert_eq!(waypoint_of(&only(draft)).unwrap().binding, expected);
     }
 }
 
@@ -132,7 +137,7 @@ fn r10_the_listener_that_counts_is_the_bound_one_else_the_hbone_one() {
     for (binding, expected) in rows {
         let draft = listeners(gateway("ns", "gw"));
         let draft = binding.into_iter().fold(draft, |draft, text| draft.annotation(keys::INBOUND_BINDING, text));
-        assert_eq!(Waypoint::of(&only(draft)).unwrap().admission.listener, expected, "{binding:?}");
+        assert_eq!(waypoint_of(&only(draft)).unwrap().admission.listener, expected, "{binding:?}");
     }
     let elsewhere = gateway("ns", "gw").listener(15009, "HBONE", Admits::from("All"));
     let expected = Admission { listener: None, policy: Policy::Same };
@@ -164,7 +169,7 @@ fn r11_r21_whom_it_admits() {
     ];
     for (admits, (here, there)) in rows {
         let batch = admitting(admits.clone());
-        let waypoint = Waypoint::of(&batch.gateways[0]).unwrap();
+        let waypoint = waypoint_of(&batch.gateways[0]).unwrap();
         let admitted: Vec<_> = batch.namespaces.iter().map(|namespace| waypoint.admits(namespace)).collect();
         assert_eq!(admitted, [here, there], "{admits:?}");
     }
@@ -175,7 +180,7 @@ fn r11_a_selector_says_nothing_unless_from_is_selector() {
     let mut batch = admitting(Admits::selected(&["there"]));
     for from in [None, Some("Same".to_owned()), Some("None".to_owned())] {
         batch.gateways[0].listeners[0].admits_from = from;
-        assert!(!Waypoint::of(&batch.gateways[0]).unwrap().admits(&batch.namespaces[1]));
+        assert!(!waypoint_of(&batch.gateways[0]).unwrap().admits(&batch.namespaces[1]));
     }
 }
 
@@ -183,6 +188,6 @@ fn r11_a_selector_says_nothing_unless_from_is_selector() {
 fn q3_an_id_in_nobodys_list_matches_nothing() {
     let mut batch = admitting(Admits::selected(&["here", "there"]));
     batch.gateways[0].listeners[0].selector = Some(7);
-    let waypoint = Waypoint::of(&batch.gateways[0]).unwrap();
+    let waypoint = waypoint_of(&batch.gateways[0]).unwrap();
     assert!(batch.namespaces.iter().all(|namespace| !waypoint.admits(namespace)));
 }

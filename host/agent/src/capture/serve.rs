@@ -1,0 +1,111 @@
+//! A capture of this agent, written while it is sent: on a thread of its own, into a queue of a few pieces. The snapshots
+//! that it is made of cost next to nothing as long as the mesh stays as it is.
+
+use std::io::{self, BufWriter, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::body::{Body, Bytes};
+use futures_core::Stream;
+use model::{Store, Table};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use super::{Header, Rules, write};
+use crate::published::Published;
+
+/// Captures that may be under way at once: each may hold a mesh that is no longer the present one.
+pub(crate) const CAPTURES_MAX: usize = 1;
+/// Bytes of a piece, and pieces that wait.
+const PIECE_BYTES: usize = 64 << 10;
+const PIECES_MAX: usize = 4;
+/// How long a reader may stop before it is given up.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How often, and at what distance, objects and decisions of one revision are looked for.
+const ATTEMPTS_MAX: usize = 100;
+const ATTEMPT_EVERY: Duration = Duration::from_millis(10);
+
+/// Starts a capture; the body ends early where something goes wrong, which its reader can tell. `turn` is given back at
+/// the end.
+///
+/// # Errors
+/// There is no thread for it.
+pub(crate) fn stream(
+    published: Arc<Published>,
+    store: Arc<ArcSwap<Store>>,
+    turn: OwnedSemaphorePermit,
+) -> io::Result<Body> {
+    let (pieces, written) = mpsc::channel(1);
+    let (sent, sending) = mpsc::channel(PIECES_MAX);
+    let work = move || {
+        let _turn = turn;
+        let (header, store, table) = snapshot(&published, &store);
+        let out = BufWriter::with_capacity(PIECE_BYTES, Pieces(pieces));
+        if let Err(error) = write(out, &header, &store, &table) {
+            tracing::info!(%error, "a capture was not read to its end");
+        }
+    };
+    thread::Builder::new().name("capture".to_owned()).spawn(work)?;
+    tokio::spawn(forward(written, sent));
+    Ok(Body::from_stream(Sending(sending)))
+}
+
+/// Objects and decisions of one revision, or if the mesh never stays as it is long enough, of two.
+fn snapshot(published: &Published, store: &ArcSwap<Store>) -> (Header, Arc<Store>, Arc<Table>) {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        // In the order in which they are stored last: see `admin::rules`.
+        let active = published.active.load_full();
+        let table = published.table.load_full();
+        let store = store.load_full();
+        let rules = active.as_ref().map_or(0, |active| active.rules);
+        let fits = rules == table.rules && (rules == 0 || table.revision == store.revision());
+        if fits || attempts == ATTEMPTS_MAX {
+            let rules = active.map(|active| Rules::of(table.rules, &active.named, &active.component, &active.terms));
+            return (Header::of(&store, &table, rules), store, table);
+        }
+        thread::sleep(ATTEMPT_EVERY);
+    }
+}
+
+/// Hands pieces on as long as the reader takes them.
+async fn forward(mut written: Receiver<Bytes>, sent: Sender<Bytes>) {
+    while let Some(piece) = written.recv().await {
+        match tokio::time::timeout(PAUSE_MAX, sent.send(piece)).await {
+            Ok(Ok(())) => {}
+            // The writer sees that nobody takes any more.
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}
+
+/// Where the writer puts what it has.
+struct Pieces(Sender<Bytes>);
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "its reader is gone, or stopped reading");
+        self.0.blocking_send(Bytes::copy_from_slice(bytes)).map_err(gone)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What the body takes from.
+struct Sending(Receiver<Bytes>);
+
+impl Stream for Sending {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(context).map(|piece| piece.map(Ok))
+    }
+}

@@ -1,0 +1,229 @@
+//! Objects, facts and MeshConfig under other names. Every field is named here, so that a new one does not slip through.
+
+use super::policies::policy;
+use super::text::{Rename, annotations, each, host, labels, name, one_of, range, selector, value};
+use super::vocabulary::is_number;
+use crate::endpoint_slice::EndpointSlice;
+use crate::gateway::{Gateway, GatewayClass, Listener, StatusAddress};
+use crate::mesh::{EntryVisibilityRules, Mesh, ServiceScope, VisibilityPolicy};
+use crate::name::Name;
+use crate::namespace::Namespace;
+use crate::object::{Meta, Object};
+use crate::service::{Port, Service};
+use crate::service_entry::{EntryEndpoint, ServiceEntry};
+use crate::store::{Facts, Node};
+use crate::workload::Pod;
+use crate::workload_entry::WorkloadEntry;
+
+const ADDRESS_TYPES: [&str; 3] = ["IPAddress", "Hostname", "NamedAddress"];
+const ADMITS_FROM: [&str; 4] = ["All", "Same", "Selector", "None"];
+const PROTOCOLS: [&str; 15] = [
+    "HBONE",
+    "istio.io/PROXY",
+    "TCP",
+    "UDP",
+    "SCTP",
+    "TLS",
+    "HTTP",
+    "HTTPS",
+    "HTTP2",
+    "GRPC",
+    "http",
+    "https",
+    "http2",
+    "grpc",
+    "kubernetes.io/h2c",
+];
+/// What installations call their first cluster.
+const CLUSTER_IDS: [&str; 1] = ["Kubernetes"];
+
+pub(super) fn object(by: &mut impl Rename, object: &Object) -> Object {
+    match object {
+        Object::Namespace(Namespace { meta: of }) => Object::Namespace(Namespace { meta: meta(by, of) }),
+        Object::GatewayClass(GatewayClass { meta: of }) => Object::GatewayClass(GatewayClass { meta: meta(by, of) }),
+        Object::Gateway(it) => Object::Gateway(gateway(by, it)),
+        Object::Service(it) => Object::Service(service(by, it)),
+        Object::Pod(it) => Object::Pod(pod(by, it)),
+        Object::ServiceEntry(it) => Object::ServiceEntry(entry(by, it)),
+        Object::WorkloadEntry(it) => Object::WorkloadEntry(workload_entry(by, it)),
+        Object::EndpointSlice(it) => Object::EndpointSlice(slice(by, it)),
+        Object::AuthorizationPolicy(it) => Object::AuthorizationPolicy(policy(by, it)),
+    }
+}
+
+pub(super) fn meta(by: &mut impl Rename, meta: &Meta) -> Meta {
+    let Meta { namespace, name: of, labels: pairs, annotations: notes } = meta;
+    Meta {
+        namespace: name(by, namespace),
+        name: name(by, of),
+        labels: labels(by, pairs),
+        annotations: annotations(by, notes),
+    }
+}
+
+fn gateway(by: &mut impl Rename, gateway: &Gateway) -> Gateway {
+    let Gateway { meta: of, class, listeners, addresses } = gateway;
+    Gateway {
+        meta: meta(by, of),
+        class: name(by, class),
+        listeners: each(listeners, |it| listener(by, it)),
+        addresses: each(addresses, |it| {
+            let StatusAddress { kind, value } = it;
+            let kind = kind.as_ref().map(|kind| one_of(by, &ADDRESS_TYPES, kind));
+            StatusAddress { kind, value: host(by, value) }
+        }),
+    }
+}
+
+fn listener(by: &mut impl Rename, listener: &Listener) -> Listener {
+    let Listener { port, protocol, admits_from, selector: of } = listener;
+    Listener {
+        port: *port,
+        protocol: one_of(by, &PROTOCOLS, protocol),
+        admits_from: admits_from.as_ref().map(|from| one_of(by, &ADMITS_FROM, from)),
+        selector: of.as_ref().map(|it| selector(by, it)),
+    }
+}
+
+fn service(by: &mut impl Rename, service: &Service) -> Service {
+    let Service { meta: of, external_name, headless, addresses, bad_address, ports, selector } = service;
+    Service {
+        meta: meta(by, of),
+        external_name: *external_name,
+        headless: *headless,
+        addresses: each(addresses, |ip| by.address(*ip)),
+        bad_address: bad_address.as_ref().map(|text| bad(by, text)),
+        ports: each(ports, |it| port(by, it)),
+        selector: labels(by, selector),
+    }
+}
+
+/// What is no address must not become one.
+fn bad(by: &mut impl Rename, text: &str) -> Name {
+    if text.is_empty() { text.into() } else { by.word(text) }
+}
+
+fn port(by: &mut impl Rename, port: &Port) -> Port {
+    let Port { name: of, number, protocol, target } = port;
+    Port {
+        name: name(by, of),
+        number: *number,
+        protocol: one_of(by, &PROTOCOLS, protocol),
+        target: target.as_ref().map(|it| if is_number(it, 5) { it.clone() } else { name(by, it) }),
+    }
+}
+
+fn pod(by: &mut impl Rename, pod: &Pod) -> Pod {
+    let Pod { meta: of, service_account, finished, addresses, bad_address, host_network, has_proxy } = pod;
+    Pod {
+        meta: meta(by, of),
+        service_account: name(by, service_account),
+        finished: *finished,
+        addresses: each(addresses, |ip| by.address(*ip)),
+        bad_address: bad_address.as_ref().map(|text| bad(by, text)),
+        host_network: *host_network,
+        has_proxy: *has_proxy,
+    }
+}
+
+fn entry(by: &mut impl Rename, entry: &ServiceEntry) -> ServiceEntry {
+    let ServiceEntry {
+        meta: of,
+        created,
+        hosts,
+        addresses,
+        bad_address,
+        auto_addresses,
+        ports,
+        resolution,
+        mesh_internal,
+        endpoints,
+        selector,
+    } = entry;
+    ServiceEntry {
+        meta: meta(by, of),
+        created: *created,
+        hosts: each(hosts, |it| host(by, it)),
+        addresses: each(addresses, |it| range(by, *it)),
+        bad_address: bad_address.as_ref().map(|text| bad(by, text)),
+        auto_addresses: each(auto_addresses, |(of, ip)| (of.as_ref().map(|it| host(by, it)), by.address(*ip))),
+        ports: each(ports, |it| port(by, it)),
+        resolution: *resolution,
+        mesh_internal: *mesh_internal,
+        endpoints: EntryEndpoint::sorted(each(endpoints, |it| endpoint(by, it))),
+        selector: selector.as_ref().map(|it| labels(by, it)),
+    }
+}
+
+fn endpoint(by: &mut impl Rename, endpoint: &EntryEndpoint) -> EntryEndpoint {
+    let EntryEndpoint { address, labels: pairs, network, service_account } = endpoint;
+    EntryEndpoint {
+        address: host(by, address),
+        labels: labels(by, pairs),
+        network: network.as_ref().map(|it| name(by, it)),
+        service_account: name(by, service_account),
+    }
+}
+
+fn workload_entry(by: &mut impl Rename, entry: &WorkloadEntry) -> WorkloadEntry {
+    let WorkloadEntry { meta: of, spec_labels, address, network, service_account, ports } = entry;
+    WorkloadEntry {
+        meta: meta(by, of),
+        spec_labels: labels(by, spec_labels),
+        address: host(by, address),
+        network: network.as_ref().map(|it| name(by, it)),
+        service_account: name(by, service_account),
+        ports: each(ports, |(of, number)| (name(by, of), *number)),
+    }
+}
+
+fn slice(by: &mut impl Rename, slice: &EndpointSlice) -> EndpointSlice {
+    let EndpointSlice { meta: of, pods, addresses } = slice;
+    let mut addresses = each(addresses, |it| host(by, it));
+    addresses.sort_unstable();
+    EndpointSlice { meta: meta(by, of), pods: each(pods, |it| name(by, it)), addresses }
+}
+
+pub(super) fn facts(by: &mut impl Rename, facts: &Facts) -> Facts {
+    let Facts { cluster_domain, network, cluster_id, istio_revision, istio, mesh: of, node: on } = facts;
+    Facts {
+        cluster_domain: host(by, cluster_domain),
+        network: name(by, network),
+        cluster_id: one_of(by, &CLUSTER_IDS, cluster_id),
+        istio_revision: name(by, istio_revision),
+        istio: *istio,
+        mesh: mesh(by, of),
+        node: node(by, on),
+    }
+}
+
+fn node(by: &mut impl Rename, node: &Node) -> Node {
+    let Node { name: of, labels: pairs, region, zone, subzone } = node;
+    let mut part = |label: &str, of: &Option<Name>| of.as_ref().map(|it| value(by, label, it));
+    // Each is the value of a label of the node.
+    let region = part("topology.kubernetes.io/region", region);
+    let zone = part("topology.kubernetes.io/zone", zone);
+    let subzone = part("topology.istio.io/subzone", subzone);
+    Node { name: of.as_ref().map(|it| name(by, it)), labels: labels(by, pairs), region, zone, subzone }
+}
+
+fn mesh(by: &mut impl Rename, mesh: &Mesh) -> Mesh {
+    let Mesh { root_namespace, trust_domain, entry_visibility, service_scopes, discovery_selectors } = mesh;
+    Mesh {
+        root_namespace: name(by, root_namespace),
+        trust_domain: host(by, trust_domain),
+        entry_visibility: entry_visibility.as_ref().map(|EntryVisibilityRules { default, policies }| {
+            let policies = each(policies, |VisibilityPolicy { visibility, rules }| VisibilityPolicy {
+                visibility: *visibility,
+                rules: each(rules, |rule| rule.as_ref().map(|it| selector(by, it))),
+            });
+            EntryVisibilityRules { default: *default, policies }
+        }),
+        service_scopes: each(service_scopes, |ServiceScope { namespaces, services, global }| ServiceScope {
+            namespaces: selector(by, namespaces),
+            services: selector(by, services),
+            global: *global,
+        }),
+        discovery_selectors: each(discovery_selectors, |it| selector(by, it)),
+    }
+}
