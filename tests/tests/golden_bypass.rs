@@ -138,6 +138,14 @@ fn a_capture_is_as_good_as_the_manifests() -> Result<()> {
 }
 
 #[test]
+fn the_documentation_lists_every_code() -> Result<()> {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/bypass.md"))?;
+    let listed: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(listed, Code::ALL.iter().map(|code| code.word()).collect());
+    Ok(())
+}
+
+#[test]
 fn waypoints_are_listed_with_what_is_bound_to_them() -> Result<()> {
     let (status, list) = run(&["waypoints", "-f", "mesh.yaml"])?;
     assert_eq!(status, Some(0));

@@ -322,8 +322,13 @@ mod tests {
         }
         // Not an alias: a star alone, or inside a text.
         check_cut(
-            "items:\n- a: '*x'\n- b: x *y\n- '*': *\nkind: List",
-            &[(Some(1), 2, "  a: '*x'\n"), (Some(2), 3, "  b: x *y\n"), (Some(3), 4, "  '*': *\n")],
+            "items:\n- a: '*x'\n- b: x *y\n- '*': *\n- {\"a\": [\"*\"]}\nkind: List",
+            &[
+                (Some(1), 2, "  a: '*x'\n"),
+                (Some(2), 3, "  b: x *y\n"),
+                (Some(3), 4, "  '*': *\n"),
+                (Some(4), 5, "  {\"a\": [\"*\"]}\n"),
+            ],
         );
     }
 

@@ -1,7 +1,7 @@
 //! Files and folders of manifests as a stream of changes, without the objects: those are with whoever follows. Watches
 //! nothing.
 //!
-//! Of each object it knows its key, a hash of its content, and where it was read: 75 bytes. So a mesh is in memory once, and
+//! Of each object it knows its key, a hash of its content, and where it was read: some 75 bytes. So a mesh is in memory once, and
 //! what is handed on is what differs from the reading before.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -41,8 +41,8 @@ pub const PROGRESS_EVERY: usize = 10_000;
 ///   full (or for the first time), and is not read now;
 /// * a file that cannot be read at all keeps everything, as do all files of a folder that cannot be listed.
 ///
-/// A file that did not change is not read again. A file that is gone, in a folder that is there, takes its objects along. Of two objects with one key the later counts:
-/// order of the paths, then name of the file, then position (conformance rule 4).
+/// A file that did not change is not read again. A file that is gone, in a folder that is there, takes its objects along. Of
+/// two objects with one key the later counts: order of the paths, then name of the file, then position (conformance rule 4).
 #[derive(Debug)]
 pub struct FolderReader {
     paths: Vec<PathBuf>,
@@ -205,12 +205,13 @@ impl Pass<'_> {
                 self.report.problem(problem);
             }
         });
-        if content.has_changed() {
+        let has_changed = content.has_changed();
+        if has_changed {
             self.report.unreadable(&file.path, Fault::Changed);
             outcome = Outcome::Broken;
         }
         let report = self.report.take_file();
-        if report.is_complete() && !content.has_changed() && stamp.is_old(self.quiet) {
+        if report.is_complete() && !has_changed && stamp.is_old(self.quiet) {
             self.files.remember(id, stamp, report);
         } else {
             self.files.forget(id);

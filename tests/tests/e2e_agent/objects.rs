@@ -190,7 +190,7 @@ fn a_mesh_that_was_only_partly_read_at_start_gets_no_rules_until_it_is_whole() -
 #[test]
 fn rules_that_were_refused_because_of_the_mesh_are_tried_again() -> Result<()> {
     // Room for the description, and not for the answers about the mesh as it is.
-    let mut node = Node::start_unready("component: istio.wasm\nlimits: {answerBytes: 1500}\n")?;
+    let mut node = Node::start_unready("component: istio.wasm\nlimits: {answerBytes: 2000}\n")?;
     wait_for("the refusal", PATIENCE, || {
         let refused = node.rules().ok().map(|rules| rules["history"]["refused_total"].clone());
         Ok((refused == Some(json!(1))).then_some(()))

@@ -109,3 +109,54 @@ impl Stream for Sending {
         self.0.poll_recv(context).map(|piece| piece.map(Ok))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::store::Event;
+    use model::{Facts, Object, Pod};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::capture::{CaptureLimits, Reader};
+
+    /// More than all queues together hold.
+    const PODS: usize = 8_000;
+
+    fn started() -> (Body, Arc<Semaphore>) {
+        let mut store = Store::new(Facts::default());
+        let name = |at: usize| format!("pod-{at}-{}", "x".repeat(100));
+        store.apply_all((0..PODS).map(|at| Event::Apply(Object::Pod(Pod::named("shop", &name(at))))));
+        let turns = Arc::new(Semaphore::new(CAPTURES_MAX));
+        let turn = Arc::clone(&turns).try_acquire_owned().unwrap();
+        let body = stream(Arc::default(), Arc::new(ArcSwap::from_pointee(store)), turn).unwrap();
+        (body, turns)
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { tokio::time::timeout(PAUSE_MAX * 2, future).await.unwrap() })
+    }
+
+    #[test]
+    fn what_is_sent_is_a_whole_capture() {
+        let sent = run(async {
+            let (body, turns) = started();
+            assert!(turns.try_acquire().is_err(), "one at a time");
+            let sent = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+            drop(turns.acquire().await.unwrap());
+            sent
+        });
+        let capture = Reader::new(&sent[..], CaptureLimits::default()).and_then(Reader::into_memory).unwrap();
+        assert_eq!((capture.store.len(), capture.table.len()), (PODS, 0));
+        assert!(capture.header.rules.is_none());
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_gives_its_turn_back() {
+        run(async {
+            let (body, turns) = started();
+            drop(body);
+            drop(turns.acquire().await.unwrap());
+        });
+    }
+}

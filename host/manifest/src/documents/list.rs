@@ -167,9 +167,9 @@ fn is_item(content: &[u8]) -> bool {
     content.strip_prefix(b"-").is_some_and(|rest| matches!(rest.first(), None | Some(b' ' | b'\t' | b'\r' | b'\n')))
 }
 
-/// Whether a value of this line may be an alias: a star and a name at its start, or anywhere behind a bracket.
+/// Whether a value of this line may be an alias: a star and a name at its start, or at the start of a value behind a bracket.
 fn may_have_alias(content: &[u8]) -> bool {
-    let starts = |value: &[u8]| matches!(value, [b'*', name, ..] if !name.is_ascii_whitespace());
+    let starts = |value: &[u8]| matches!(value, [b'*', name, ..] if !name.is_ascii_whitespace() && !matches!(name, b',' | b']' | b'}' | b'"' | b'\''));
     let mut rest = content;
     loop {
         rest = rest.trim_ascii_start();
@@ -177,7 +177,8 @@ fn may_have_alias(content: &[u8]) -> bool {
             return true;
         }
         if matches!(rest.first(), Some(b'{' | b'[')) {
-            return rest.windows(2).any(starts);
+            let opens = |pair: &[u8]| matches!(pair.first(), Some(b' ' | b'\t' | b',' | b':' | b'[' | b'{'));
+            return rest.windows(3).any(|three| opens(three) && three.get(1..).is_some_and(starts));
         }
         let dash = rest.strip_prefix(b"- ");
         let behind_key = || rest.windows(2).position(|pair| pair == b": ").and_then(|at| rest.get(at + 2..));

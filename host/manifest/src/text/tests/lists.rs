@@ -189,6 +189,8 @@ fn how_a_text_arrives_makes_no_difference() {
                 .collect()
         };
         assert_eq!(without_place(&cut), without_place(&whole), "{text}");
+        let pods = |lines: &[String]| -> Vec<_> { lines.iter().filter(|it| it.starts_with("Pod")).cloned().collect() };
+        assert_eq!(pods(&cut), pods(&whole), "{text}");
     }
 }
 
