@@ -1,6 +1,5 @@
 //! Captures: what is read from one is what was captured, and a mesh under other names decides exactly as it did under its
 //! own. A capture of a running agent is with the tests of the binary. `WAYSWITCH_SEED` repeats a run.
-#![expect(clippy::panic, reason = "a test fails by a panic")]
 
 use std::collections::BTreeSet;
 use std::fs;

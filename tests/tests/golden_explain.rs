@@ -138,7 +138,7 @@ fn every_printed_edit_gives_the_promised_decision_and_every_refusal_has_one() ->
 
 /// The first two steps of the first path of an edit.
 fn place(edit: &Value) -> String {
-    let path = edit["writes"][0]["path"].as_array();
+    let path = edit.pointer("/writes/0/path").and_then(Value::as_array);
     let steps = path.into_iter().flatten().take(2).filter_map(Value::as_str);
     let steps: Vec<&str> = steps.collect();
     if steps.is_empty() { "settings".to_owned() } else { steps.join(".") }

@@ -41,28 +41,8 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
     let engine = Engine::new(Limits::default())?;
 
     let mut reader = FolderReader::new(config.manifests.clone(), manifest::Limits::default());
-    let mut facts = config.facts.clone();
-    let mut problems = Vec::new();
-    if let Some(path) = &config.mesh_config {
-        match mesh_config(path) {
-            Ok(mesh) => facts.mesh = mesh,
-            Err(problem) => problems.push(problem),
-        }
-    }
-    let mut store = Store::new(facts);
-    // Object by object: a large mesh is never in memory twice.
-    let mut progress = |objects: usize| {
-        if objects.is_multiple_of(PROGRESS_EVERY) {
-            tracing::info!(objects, "reading manifests");
-        }
-    };
-    let reading = reader.read(&mut |event| drop(store.apply(event)), &mut progress);
-    let synced = Arc::new(AtomicBool::new(reading.is_whole && problems.is_empty()));
-    tell(&reading, problems, &published);
-    if !synced.load(Ordering::Acquire) {
-        tracing::error!("manifests cannot be read: no rules are published before they can be; see the lines above");
-    }
-    tracing::info!(objects = store.len(), revision = store.revision(), "manifests are read");
+    let (store, is_whole) = first_look(&config, &mut reader, &published);
+    let synced = Arc::new(AtomicBool::new(is_whole));
     let shared_store = Arc::new(ArcSwap::from_pointee(store.clone()));
 
     // The order of the sinks is the order of their commits: the kernel first, readers last.
@@ -124,6 +104,32 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
     join(conductor)?;
     tracing::info!("stopped; what is in the kernel stays");
     served
+}
+
+/// Reads the mesh as it is at start; false where something could not be read.
+fn first_look(config: &AgentConfig, reader: &mut FolderReader, published: &Published) -> (Store, bool) {
+    let mut facts = config.facts.clone();
+    let mut problems = Vec::new();
+    match config.mesh_config.as_deref().map(mesh_config) {
+        None => {}
+        Some(Ok(mesh)) => facts.mesh = mesh,
+        Some(Err(problem)) => problems.push(problem),
+    }
+    let mut store = Store::new(facts);
+    let mut progress = |objects: usize| {
+        if objects.is_multiple_of(PROGRESS_EVERY) {
+            tracing::info!(objects, "reading manifests");
+        }
+    };
+    // Object by object: a large mesh is never in memory twice.
+    let reading = reader.read(&mut |event| drop(store.apply(event)), &mut progress);
+    let is_whole = reading.is_whole && problems.is_empty();
+    tell(&reading, problems, published);
+    if !is_whole {
+        tracing::error!("manifests cannot be read: no rules are published before they can be; see the lines above");
+    }
+    tracing::info!(objects = store.len(), revision = store.revision(), "manifests are read");
+    (store, is_whole)
 }
 
 /// Follows the manifests from file to conductor.

@@ -1,6 +1,8 @@
 //! What holds for any input, as plain functions: the fuzz targets call them with what libFuzzer makes up, and an ordinary
 //! test with the corpus that was kept. Each panics where something does not hold.
 
+#![allow(clippy::panic, reason = "a panic is how a fuzz target says that something does not hold")]
+
 use std::collections::BTreeMap;
 
 use manifest::{Format, Found, Limits, read_text};

@@ -186,7 +186,7 @@ impl Operation {
             }
             Self::Entry { ns, name, says, hosts, created, kind, revision } => {
                 let draft = words::entry(*ns, *name, *hosts, *kind);
-                let draft = created.into_iter().fold(draft, |draft, created| draft.created((*created).into()));
+                let draft = created.iter().fold(draft, |draft, created| draft.created((*created).into()));
                 words::revised(words::said(draft, says), *revision).into()
             }
             Self::WorkloadEntry { ns, name, says, in_spec, kind, revision } => {

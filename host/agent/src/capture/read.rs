@@ -16,6 +16,7 @@ use super::write::{DECISION, END, MAGIC, OBJECT};
 use super::{Capture, CaptureLimits, Header, VERSION, hex};
 
 /// Something in a capture.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and never kept")]
 pub(crate) enum Found<'a> {
     Object {
         object: Object,
