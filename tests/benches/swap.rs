@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use agent::{Published, TableSink};
 use anyhow::{Context as _, Result};
-use model::sink::Sink;
+use model::sink::{Decided, Sink};
 use model::table::RowKey;
 use model::{Decider, Resolver, Table};
 use tests::candidate::{artifact, terms};
@@ -104,7 +104,7 @@ fn readers() -> Result<()> {
     let published = Arc::new(Published::default());
     let mut sink = TableSink::new(Arc::clone(&published));
     let mut commit = |table: &Table| -> Result<()> {
-        sink.prepare(table)?;
+        sink.prepare(Decided { store: &store, table })?;
         Ok(sink.commit()?)
     };
     commit(&tables[0])?;

@@ -8,9 +8,10 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use engine::{Loaded, Refusal};
 use model::Table;
 use model::decider::Terms;
-use model::sink::{Sink, SinkError};
-use model::table::RowChange;
+use model::sink::{Decided, Sink, SinkError, Step};
 use serde::Serialize;
+
+use crate::upstream::Seen;
 
 /// Swaps and refusals that are remembered.
 const HISTORY_MAX: usize = 256;
@@ -85,6 +86,8 @@ pub struct Published {
     pub(crate) problems: ArcSwap<Vec<String>>,
     /// Sinks that have fallen behind, with the reason.
     pub(crate) behind: ArcSwap<Vec<String>>,
+    /// What a control plane told, where there is one.
+    pub(crate) upstream: Arc<Seen>,
 }
 
 impl Published {
@@ -136,10 +139,10 @@ impl Sink for TableSink {
         "table"
     }
 
-    fn prepare(&mut self, next: &Table) -> Result<(), SinkError> {
+    fn prepare(&mut self, next: Decided<'_>) -> Result<(), SinkError> {
         // Freed now, and not between the commits of two sinks.
         self.retired = None;
-        self.prepared = Some(next.clone());
+        self.prepared = Some(next.table.clone());
         Ok(())
     }
 
@@ -155,8 +158,8 @@ impl Sink for TableSink {
         self.prepared = None;
     }
 
-    fn update(&mut self, table: &Table, _: &[RowChange]) -> Result<(), SinkError> {
-        self.published.table.store(Arc::new(table.clone()));
+    fn update(&mut self, now: Decided<'_>, _: &Step) -> Result<(), SinkError> {
+        self.published.table.store(Arc::new(now.table.clone()));
         Ok(())
     }
 

@@ -92,8 +92,7 @@ fn subject<'a>(arena: &'a Bump, question: &'a Question<'a>) -> wit::Subject<'a> 
         service_account: input.service_account.as_deref(),
         name: input.name.as_deref(),
         hosts,
-        // No control plane was asked: that source comes with xDS.
-        upstream: None,
+        upstream: question.upstream.as_deref(),
     }
 }
 

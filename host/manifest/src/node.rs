@@ -2,7 +2,7 @@
 //!
 //! A tree per object, not serde structs, for two reasons: a field of the wrong type must not end the parse (the items
 //! after it in a List would be lost), and its line must still be known when it is complained about. At most one tree
-//! is alive at a time, and only `apiVersion`, `kind`, `metadata`, `spec`, `status` and `endpoints` are in it.
+//! is alive at a time, and only `apiVersion`, `kind`, `metadata`, `spec`, `status`, `endpoints` and `ports` are in it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -14,10 +14,20 @@ use crate::limits::Limits;
 use crate::problem::Fault;
 
 /// The fields of an object that are read at all; an EndpointSlice has no `spec`.
-const OBJECT_FIELDS: [&str; 6] = ["apiVersion", "kind", "metadata", "spec", "status", "endpoints"];
+const OBJECT_FIELDS: [&str; 7] = ["apiVersion", "kind", "metadata", "spec", "status", "endpoints", "ports"];
 
 /// Those of `metadata`: `managedFields` alone is often longer than all the rest.
-const META_FIELDS: &[&str] = &["name", "namespace", "labels", "annotations", "creationTimestamp"];
+const META_FIELDS: &[&str] = &[
+    "name",
+    "namespace",
+    "labels",
+    "annotations",
+    "creationTimestamp",
+    // Pod
+    "deletionTimestamp",
+    "generateName",
+    "ownerReferences",
+];
 
 /// Those of `spec`, of all kinds. Most of a Pod is not among them.
 const SPEC_FIELDS: &[&str] = &[
@@ -30,9 +40,14 @@ const SPEC_FIELDS: &[&str] = &[
     "clusterIPs",
     "ports",
     "selector",
+    "publishNotReadyAddresses",
+    "internalTrafficPolicy",
+    "trafficDistribution",
+    "ipFamilies",
     // Pod
     "serviceAccountName",
     "hostNetwork",
+    "nodeName",
     "containers",
     "initContainers",
     // ServiceEntry
@@ -42,11 +57,14 @@ const SPEC_FIELDS: &[&str] = &[
     "location",
     "endpoints",
     "workloadSelector",
+    "subjectAltNames",
     // WorkloadEntry
     "address",
     "labels",
     "network",
     "serviceAccount",
+    "locality",
+    "weight",
     // AuthorizationPolicy
     "targetRefs",
     "targetRef",
@@ -55,10 +73,12 @@ const SPEC_FIELDS: &[&str] = &[
 ];
 
 /// Those of `status`, of all kinds.
-const STATUS_FIELDS: &[&str] = &["addresses", "phase", "podIP", "podIPs"];
+const STATUS_FIELDS: &[&str] = &["addresses", "phase", "podIP", "podIPs", "conditions"];
 
-/// Those of a container.
-const CONTAINER_FIELDS: &[&str] = &["name"];
+/// Those of a container, of a condition, and of a reference to an owner.
+const CONTAINER_FIELDS: &[&str] = &["name", "ports"];
+const CONDITION_FIELDS: &[&str] = &["type", "status"];
+const OWNER_FIELDS: &[&str] = &["kind", "name", "controller"];
 
 /// A value and where it is: at its key, or at the first key inside, else where the parent is. 0 is unknown (JSON).
 #[derive(Debug)]
@@ -212,8 +232,12 @@ pub(crate) mod alive {
 enum Keep {
     /// Those of an object.
     ObjectFields,
+    /// Those of `metadata`.
+    MetaFields,
     /// Those of `spec`.
     SpecFields,
+    /// Those of `status`.
+    StatusFields,
     /// These, with all that is in them.
     Only(&'static [&'static str]),
     All,
@@ -226,12 +250,16 @@ impl Keep {
         match self {
             Self::All => Some(Self::All),
             Self::Only(fields) => kept(fields).then_some(Self::All),
+            Self::MetaFields if key == "ownerReferences" => Some(Self::Only(OWNER_FIELDS)),
+            Self::MetaFields => kept(META_FIELDS).then_some(Self::All),
+            Self::StatusFields if key == "conditions" => Some(Self::Only(CONDITION_FIELDS)),
+            Self::StatusFields => kept(STATUS_FIELDS).then_some(Self::All),
             Self::SpecFields if matches!(key, "containers" | "initContainers") => Some(Self::Only(CONTAINER_FIELDS)),
             Self::SpecFields => kept(SPEC_FIELDS).then_some(Self::All),
             Self::ObjectFields => kept(&OBJECT_FIELDS).then_some(match key {
-                "metadata" => Self::Only(META_FIELDS),
+                "metadata" => Self::MetaFields,
                 "spec" => Self::SpecFields,
-                "status" => Self::Only(STATUS_FIELDS),
+                "status" => Self::StatusFields,
                 _ => Self::All,
             }),
         }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use model::workload::PodTemplate;
 use model::{Labels, Name};
 
 /// What was seen, by content. Only what is likely to come again belongs here: an entry costs 20 to 40 bytes.
@@ -11,6 +12,7 @@ use model::{Labels, Name};
 pub(crate) struct Pool {
     names: RefCell<HashSet<Name>>,
     labels: RefCell<HashSet<Labels>>,
+    templates: RefCell<HashSet<Arc<PodTemplate>>>,
 }
 
 impl Pool {
@@ -36,12 +38,27 @@ impl Pool {
         labels
     }
 
+    /// The template, shared like [`Pool::name`].
+    pub(crate) fn template(&self, template: PodTemplate) -> Arc<PodTemplate> {
+        let mut known = self.templates.borrow_mut();
+        if let Some(same) = known.get(&template) {
+            return Arc::clone(same);
+        }
+        let template = Arc::new(template);
+        known.insert(Arc::clone(&template));
+        template
+    }
+
     /// Forgets what at most one object has, so that what is kept here follows what is kept elsewhere.
     pub(crate) fn sweep(&mut self) {
         // Here and once more.
         let labels = self.labels.get_mut();
         labels.retain(|it| it.holders() > 2);
         labels.shrink_to_fit();
+        // Before the names that they hold.
+        let templates = self.templates.get_mut();
+        templates.retain(|it| Arc::strong_count(it) > 2);
+        templates.shrink_to_fit();
         let names = self.names.get_mut();
         names.retain(|name| Arc::strong_count(name) > 2);
         names.shrink_to_fit();

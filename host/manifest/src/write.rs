@@ -5,7 +5,7 @@ use model::gateway::{Gateway, Listener, StatusAddress};
 use model::mesh::{EntryVisibilityRules, Mesh, ServiceScope, VisibilityPolicy};
 use model::policy::{Field, PolicyTarget, Rule};
 use model::selector::Selector;
-use model::service::Port;
+use model::service::{Distribution, IpFamilies, Port};
 use model::service_entry::EntryEndpoint;
 use model::{
     AuthorizationPolicy, EndpointSlice, Labels, Meta, Name, Object, Pod, Service, ServiceEntry, WorkloadEntry,
@@ -35,7 +35,9 @@ pub fn write(object: &Object) -> Value {
         _ => None,
     };
     let fields = fields.with("apiVersion", api_version).with("kind", object.kind().to_string());
-    fields.with("metadata", meta(object.meta(), created)).value()
+    let meta = meta(object.meta(), created);
+    let meta = if let Object::Pod(pod) = object { owned(meta, pod) } else { meta };
+    fields.with("metadata", meta.value()).value()
 }
 
 /// Writes what is known of MeshConfig.
@@ -109,14 +111,22 @@ fn word<T: PartialEq>(words: &[(&'static str, T)], meaning: T) -> &'static str {
     words.iter().find(|(_, of)| *of == meaning).map_or("", |(word, _)| word)
 }
 
-fn meta(meta: &Meta, created: Option<i64>) -> Value {
+fn meta(meta: &Meta, created: Option<i64>) -> Fields {
     Fields::default()
         .with("name", text(&meta.name))
         .with("namespace", text(&meta.namespace))
         .with("labels", pairs(&meta.labels))
         .with("annotations", pairs(&meta.annotations))
         .with("creationTimestamp", created.map(timestamp::format))
-        .value()
+}
+
+/// What the metadata of a Pod says of what runs it, and whether it goes. When it goes is not kept.
+fn owned(meta: Fields, pod: &Pod) -> Fields {
+    let owner = |name: &Name| json!([{ "kind": "StatefulSet", "name": text(name), "controller": true }]);
+    let workload = pod.template.workload.as_ref();
+    meta.with("generateName", workload.map(|name| format!("{name}-")))
+        .with_present("ownerReferences", workload.map(owner))
+        .with("deletionTimestamp", pod.terminating.then(|| timestamp::format(0)))
 }
 
 fn selector(selector: &Selector) -> Value {
@@ -157,8 +167,28 @@ fn service(service: &Service) -> Fields {
         .with("clusterIP", ips.first().cloned())
         .with("clusterIPs", ips)
         .with("selector", pairs(&service.selector))
-        .with("ports", list(&service.ports, service_port));
+        .with("ports", list(&service.ports, service_port))
+        .with("publishNotReadyAddresses", service.publish_not_ready)
+        .with("internalTrafficPolicy", service.node_local.then_some("Local"))
+        .with("trafficDistribution", service.distribution.map(distribution))
+        .with("ipFamilies", families(service.families));
     Fields::default().with("spec", spec.value())
+}
+
+fn distribution(distribution: Distribution) -> &'static str {
+    match distribution {
+        Distribution::SameZone => "PreferSameZone",
+        Distribution::SameNode => "PreferSameNode",
+    }
+}
+
+fn families(families: IpFamilies) -> Vec<&'static str> {
+    match families {
+        IpFamilies::Automatic => vec![],
+        IpFamilies::V4 => vec!["IPv4"],
+        IpFamilies::V6 => vec!["IPv6"],
+        IpFamilies::Dual => vec!["IPv4", "IPv6"],
+    }
 }
 
 fn service_port(port: &Port) -> Value {
@@ -176,13 +206,20 @@ fn port(port: &Port, number: &str) -> Fields {
 }
 
 fn pod(pod: &Pod) -> Fields {
-    let proxy: Vec<Value> = pod.has_proxy.then(|| json!({ "name": PROXY_CONTAINER })).into_iter().collect();
+    // All ports are in one container: which had which is not kept.
+    let port = |(name, number): &(Name, u32)| json!({ "name": text(name), "containerPort": number });
+    let name = pod.has_proxy.then_some(PROXY_CONTAINER);
+    let container = Fields::default().with("name", name).with("ports", list(&pod.template.ports, port));
+    let containers: Vec<Value> = Some(container.value()).into_iter().filter(|it| *it != json!({})).collect();
+    let unready = (!pod.ready).then(|| json!([{ "type": "Ready", "status": "False" }]));
     let ips = pod.addresses.iter().map(ToString::to_string).chain(pod.bad_address.iter().map(ToString::to_string));
     let spec = Fields::default()
         .with("serviceAccountName", text(&pod.service_account))
         .with("hostNetwork", pod.host_network)
-        .with("containers", proxy);
+        .with("nodeName", optional(pod.node.as_ref()))
+        .with("containers", containers);
     let status = Fields::default()
+        .with_present("conditions", unready)
         .with("phase", pod.finished.then_some("Succeeded"))
         .with("podIPs", ips.map(|ip| json!({ "ip": ip })).collect::<Vec<_>>());
     Fields::default().with("spec", spec.value()).with("status", status.value())
@@ -198,7 +235,8 @@ fn service_entry(entry: &ServiceEntry) -> Fields {
         .with("resolution", word(&RESOLUTIONS, entry.resolution))
         .with("location", word(&LOCATIONS, entry.mesh_internal))
         .with("endpoints", list(&entry.endpoints, endpoint))
-        .with_present("workloadSelector", entry.selector.as_ref().map(|it| json!({ "labels": pairs(it) })));
+        .with_present("workloadSelector", entry.selector.as_ref().map(|it| json!({ "labels": pairs(it) })))
+        .with("subjectAltNames", list(&entry.subject_alt_names, text));
     let allocated = list(&entry.auto_addresses, |(host, ip)| {
         Fields::default().with("value", ip.to_string()).with("host", optional(host.as_ref())).value()
     });
@@ -207,7 +245,8 @@ fn service_entry(entry: &ServiceEntry) -> Fields {
 }
 
 fn endpoint(endpoint: &EntryEndpoint) -> Value {
-    located(&endpoint.address, &endpoint.labels, endpoint.network.as_ref(), &endpoint.service_account).value()
+    let fields = located(&endpoint.address, &endpoint.labels, endpoint.network.as_ref(), &endpoint.service_account);
+    balanced(fields, &endpoint.ports, endpoint.locality.as_ref(), endpoint.weight).value()
 }
 
 /// What endpoints and WorkloadEntries have in common.
@@ -219,20 +258,32 @@ fn located(address: &Name, labels: &Labels, network: Option<&Name>, service_acco
         .with("serviceAccount", text(service_account))
 }
 
+/// The rest of it.
+fn balanced(fields: Fields, ports: &[(Name, u32)], locality: Option<&Name>, weight: u32) -> Fields {
+    let ports: Map<String, Value> = ports.iter().map(|(name, port)| (name.to_string(), (*port).into())).collect();
+    let fields = fields.with("ports", ports).with("locality", optional(locality));
+    fields.with("weight", (weight > 0).then_some(weight))
+}
+
 fn workload_entry(entry: &WorkloadEntry) -> Fields {
-    let ports: Map<String, Value> = entry.ports.iter().map(|(name, port)| (name.to_string(), (*port).into())).collect();
     let spec = located(&entry.address, &entry.spec_labels, entry.network.as_ref(), &entry.service_account);
-    Fields::default().with("spec", spec.with("ports", ports).value())
+    let spec = balanced(spec, &entry.ports, entry.locality.as_ref(), entry.weight);
+    Fields::default().with("spec", spec.value())
 }
 
 fn endpoint_slice(slice: &EndpointSlice) -> Fields {
     let pod = |name: &Name| json!({ "targetRef": { "kind": "Pod", "name": text(name) } });
     let mut endpoints: Vec<Value> = slice.pods.iter().map(pod).collect();
     // One endpoint may have many addresses.
-    if !slice.addresses.is_empty() {
-        endpoints.push(json!({ "addresses": list(&slice.addresses, text) }));
+    let (unready, ready): (Vec<&Name>, Vec<&Name>) = slice.addresses.iter().partition(|it| !slice.is_ready(it));
+    if !ready.is_empty() {
+        endpoints.push(json!({ "addresses": list(&ready, |it| text(it)) }));
     }
-    Fields::default().with("endpoints", endpoints)
+    if !unready.is_empty() {
+        endpoints.push(json!({ "addresses": list(&unready, |it| text(it)), "conditions": { "ready": false } }));
+    }
+    let port = |(name, number): &(Name, u32)| json!({ "name": text(name), "port": number });
+    Fields::default().with("endpoints", endpoints).with("ports", list(&slice.ports, port))
 }
 
 fn policy(policy: &AuthorizationPolicy) -> Fields {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::decision::{Choice, Decision, OnUnreachable, Target, Tunnel, WaypointAddress};
+use crate::gateway::GatewayKey;
 use crate::input::{GatewayInput, Input, NamespaceInput, NodeInput, Shared};
 use crate::name::Name;
 
@@ -39,6 +40,8 @@ pub struct Question<'a> {
     pub namespace: u32,
     /// Indexes into the batch's gateways.
     pub candidates: Vec<u32>,
+    /// Those of the candidates that the control plane chose, primary first; none where none was asked.
+    pub upstream: Option<Vec<u32>>,
 }
 
 /// A decision as a component words it, with indexes into the batch.
@@ -148,10 +151,15 @@ impl<'a> Batch<'a> {
         let mut gateways = Ranked::new(inputs.iter().flat_map(|input| &input.candidates));
         namespaces.sort_by(|a, b| (&a.name, &a.selected_by).cmp(&(&b.name, &b.selected_by)));
         gateways.sort_by(|a, b| a.key.cmp(&b.key));
-        let question = |input: &'a Shared<Input>| Question {
-            namespace: namespaces.rank(&input.namespace),
-            candidates: input.candidates.iter().map(|gateway| gateways.rank(gateway)).collect(),
-            input,
+        let question = |input: &'a Shared<Input>| {
+            let candidate = |key: &GatewayKey| input.candidates.iter().find(|gateway| gateway.key == *key);
+            let rank = |key: &GatewayKey| Some(gateways.rank(candidate(key)?));
+            Question {
+                namespace: namespaces.rank(&input.namespace),
+                candidates: input.candidates.iter().map(|gateway| gateways.rank(gateway)).collect(),
+                upstream: input.upstream.as_ref().map(|keys| keys.iter().filter_map(rank).collect()),
+                input,
+            }
         };
         let subjects = inputs.iter().map(question).collect();
         Self { settings, node, subjects, namespaces: namespaces.items(), gateways: gateways.items() }

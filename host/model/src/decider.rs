@@ -7,12 +7,12 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::answers::Answers;
 use crate::batch::{Answer, Batch, WrongAnswer};
 use crate::decision::{Choice, Decision, OnUnreachable};
 use crate::description::Description;
 use crate::floor;
-use crate::input::{Input, NodeInput, Shared};
-use crate::name::Name;
+use crate::input::{Input, Shared};
 use crate::projection::{Projected, Projection, node_input};
 use crate::store::{Changes, Store};
 use crate::table::{Row, RowChange, RowKey, Table};
@@ -105,14 +105,9 @@ impl Asking<'_> {
 
 /// Everything that is asked with, and the table of answers, for one set of rules.
 pub struct Decider {
-    resolver: Arc<dyn Resolver>,
     terms: Terms,
-    node: NodeInput,
-    network: Name,
     projection: Projection,
-    known: HashMap<Shared<Input>, Arc<Decision>>,
-    /// How many answers are kept before those that no row refers to are forgotten.
-    known_max: usize,
+    answers: Answers,
     degraded: BTreeSet<RowKey>,
     table: Table,
 }
@@ -130,31 +125,27 @@ impl Decider {
         store: &Store,
     ) -> Result<Self, (Option<RowKey>, ResolveFailure)> {
         let node = node_input(&description, store.facts());
+        let settings = Arc::clone(&terms.settings);
         let mut decider = Self {
-            resolver,
             terms,
-            node,
-            network: store.facts().network.clone(),
             projection: Projection::new(description, store),
-            known: HashMap::new(),
-            known_max: 0,
+            answers: Answers::new(resolver, settings, node, store.facts().network.clone()),
             degraded: BTreeSet::new(),
             table: Table::new(rules, store.revision()),
         };
-        let (inputs, asked_for) = decider.unknown(decider.projection.rows());
-        for (batch, rows) in inputs.chunks(BATCH_ROWS_MAX).zip(asked_for.chunks(BATCH_ROWS_MAX)) {
-            let name = |failure: ResolveFailure| {
-                let row = failure.row.or((rows.len() == 1).then_some(0));
-                (row.and_then(|row| rows.get(row)).cloned(), failure)
-            };
-            decider.ask(batch).map_err(name)?;
-        }
+        let inputs = decider.answers.unknown(decider.projection.rows().map(|(_, row)| &row.input));
+        let terms = &decider.terms;
+        decider.answers.ask_all(&inputs, &|input, decision| terms.applied(input, decision)).map_err(
+            |(asked, failure)| {
+                let row = asked.and_then(|asked| decider.projection.rows().find(|(_, row)| row.input == asked));
+                (row.map(|(key, _)| key.clone()), failure)
+            },
+        )?;
         for (key, projected) in decider.projection.rows() {
-            let decision = decider.known.get(&projected.input).cloned();
+            let decision = decider.answers.get(&projected.input).map(|(_, decision)| Arc::clone(decision));
             let row = decision.map(|decision| row(projected, decision, decider.table.revision));
             decider.table.set(key.clone(), row);
         }
-        decider.known_max = Self::known_max(decider.known.len());
         Ok(decider)
     }
 
@@ -192,7 +183,10 @@ impl Decider {
     }
 
     fn settle(&mut self, concerned: BTreeSet<RowKey>) -> Vec<RowChange> {
-        let failures = self.ask_failing_static(&concerned);
+        let projected = concerned.iter().filter_map(|key| self.projection.get(key));
+        let inputs = self.answers.unknown(projected.map(|row| &row.input));
+        let terms = &self.terms;
+        let failures = self.answers.ask_failing_static(&inputs, &|input, decision| terms.applied(input, decision));
         let mut moved = Vec::new();
         for key in concerned {
             let after = match self.decided(&key) {
@@ -204,71 +198,14 @@ impl Decider {
             };
             self.place(key, after, &mut moved);
         }
-        self.sweep();
+        self.answers.sweep();
         moved
-    }
-
-    /// The distinct inputs of these rows that have no answer yet, and a row for each.
-    fn unknown<'p>(
-        &self,
-        rows: impl Iterator<Item = (&'p RowKey, &'p Projected)>,
-    ) -> (Vec<Shared<Input>>, Vec<RowKey>) {
-        let mut seen = HashSet::new();
-        let mut unknown = Vec::new();
-        for (key, Projected { input, .. }) in rows {
-            if !self.known.contains_key(input) && seen.insert(input) {
-                unknown.push((input.clone(), key.clone()));
-            }
-        }
-        // Rows of one namespace share it and most of their Gateways: in one batch these are passed once.
-        unknown.sort_by(|(a, _), (b, _)| a.namespace.name.cmp(&b.namespace.name));
-        unknown.into_iter().unzip()
-    }
-
-    /// Asks one batch and keeps the decisions, with the floor applied.
-    fn ask(&mut self, inputs: &[Shared<Input>]) -> Result<(), ResolveFailure> {
-        let batch = Batch::new(&self.terms.settings, &self.node, inputs);
-        let decisions = batch.accept(self.resolver.resolve(&batch)?, &self.network)?;
-        for (input, decision) in inputs.iter().zip(decisions) {
-            self.known.insert(input.clone(), Arc::new(self.terms.applied(input, decision)));
-        }
-        Ok(())
-    }
-
-    /// Asks what is unknown; a batch that fails is halved until the rows that fail are alone, so that they cost no other
-    /// its answer.
-    fn ask_failing_static(&mut self, concerned: &BTreeSet<RowKey>) -> HashMap<Shared<Input>, ResolveFailure> {
-        let (inputs, _) = self.unknown(concerned.iter().filter_map(|key| Some((key, self.projection.get(key)?))));
-        let mut failures = HashMap::new();
-        let mut failed = 0;
-        let mut last = None;
-        let mut waiting: Vec<&[Shared<Input>]> = inputs.chunks(BATCH_ROWS_MAX).rev().collect();
-        while let Some(batch) = waiting.pop() {
-            let failure = match &last {
-                Some(last) if failed == FAILED_CALLS_MAX => ResolveFailure::clone(last),
-                _ => match self.ask(batch) {
-                    Ok(()) => continue,
-                    Err(failure) => {
-                        failed += 1;
-                        failure
-                    }
-                },
-            };
-            if batch.len() == 1 || failed == FAILED_CALLS_MAX {
-                failures.extend(batch.iter().map(|input| (input.clone(), failure.clone())));
-            } else {
-                let (first, second) = batch.split_at(batch.len() / 2);
-                waiting.extend([second, first]);
-            }
-            last = Some(failure);
-        }
-        failures
     }
 
     /// The row with its fresh answer; none when it is not published or has none.
     fn decided(&mut self, key: &RowKey) -> Option<Row> {
         let projected = self.projection.get_mut(key)?;
-        let (input, decision) = self.known.get_key_value(&projected.input)?;
+        let (input, decision) = self.answers.get(&projected.input)?;
         // One value for all rows that ask the same: it takes the room once, and tells when nobody refers to the answer.
         projected.input = input.clone();
         Some(row(projected, Arc::clone(decision), self.table.revision))
@@ -313,18 +250,6 @@ impl Decider {
                 moved.push(RowChange { key, before, after });
             }
         }
-    }
-
-    /// Forgets answers that no row refers to, once there may be as many as of the others.
-    fn sweep(&mut self) {
-        if self.known.len() > self.known_max {
-            self.known.retain(|input, _| !input.is_unique());
-            self.known_max = Self::known_max(self.known.len());
-        }
-    }
-
-    fn known_max(referred_to: usize) -> usize {
-        2 * referred_to + BATCH_ROWS_MAX
     }
 }
 

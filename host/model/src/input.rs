@@ -192,4 +192,7 @@ pub struct Input {
     pub name: Option<Name>,
     /// Its hosts, if declared.
     pub hosts: Vec<Name>,
+    /// The Gateways that the control plane chose, primary first, if declared; each is a candidate. Only they hold
+    /// configuration for the subject (R98). None: no control plane was asked.
+    pub upstream: Option<Vec<GatewayKey>>,
 }

@@ -53,7 +53,10 @@ pub mod waypoint_view;
 
 pub mod bypass;
 
+mod answers;
 pub mod decider;
+
+pub mod learned;
 
 pub mod sink;
 

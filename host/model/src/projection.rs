@@ -66,6 +66,20 @@ struct Asked {
     hosts: Vec<Name>,
 }
 
+/// Something that there need not be a row for, with what is known of it from elsewhere. What the object of `row` says of
+/// itself counts, where there is one.
+pub(crate) struct Beside<'a, G> {
+    pub(crate) row: Option<&'a RowKey>,
+    pub(crate) kind: SubjectKind,
+    pub(crate) namespace: &'a Name,
+    pub(crate) name: &'a Name,
+    pub(crate) hosts: &'a [Name],
+    pub(crate) service_account: Option<&'a Name>,
+    pub(crate) visibility: Visibility,
+    /// Gateways that it may mean, besides those that its labels name.
+    pub(crate) named: G,
+}
+
 impl Projection {
     /// Projects all rows of `store`.
     pub fn new(description: Arc<Description>, store: &Store) -> Self {
@@ -81,7 +95,8 @@ impl Projection {
         projection
     }
 
-    fn empty(description: Arc<Description>) -> Self {
+    /// Without rows.
+    pub(crate) fn empty(description: Arc<Description>) -> Self {
         Self {
             description,
             rows: BTreeMap::new(),
@@ -97,6 +112,39 @@ impl Projection {
         let object = store.row(key)?;
         let mut alone = Self::empty(Arc::clone(description));
         Some(alone.projected(&mut Pass::over(store), key, &object).input)
+    }
+
+    /// What the component would be asked about something that may not be a row, and whether it has labels at all. The
+    /// projection itself stays as it is, but for what it knows of Gateways and namespaces: see
+    /// [`Projection::forget_objects`].
+    pub(crate) fn beside<'a>(
+        &mut self,
+        store: &Store,
+        beside: Beside<'a, impl Iterator<Item = &'a GatewayKey>>,
+    ) -> (Shared<Input>, bool) {
+        let object = beside.row.and_then(|row| store.row(row));
+        let fields = self.description.fields;
+        let mut asked = match &object {
+            Some(object) => self.asked(store, object).1,
+            None => Asked {
+                kind: beside.kind,
+                named: Vec::new(),
+                labels: Vec::new(),
+                annotations: Vec::new(),
+                visibility: beside.visibility,
+                service_account: beside.service_account.filter(|_| fields.service_account).cloned(),
+                name: fields.name.then(|| beside.name.clone()),
+                hosts: if fields.hosts { beside.hosts.to_vec() } else { Vec::new() },
+            },
+        };
+        asked.named.extend(beside.named.cloned());
+        (self.input(store, beside.namespace, &asked), object.is_some())
+    }
+
+    /// Drops what is known about objects that changed; who asks next looks at them afresh.
+    pub(crate) fn forget_objects(&mut self, changes: &Changes) {
+        changes.namespaces.iter().for_each(|name| self.leave(name));
+        changes.gateways.iter().for_each(|key| self.views.forget_gateway(key));
     }
 
     /// The row, if it is published.
@@ -249,6 +297,7 @@ impl Projection {
             service_account: asked.service_account.clone(),
             name: asked.name.clone(),
             hosts: asked.hosts.clone(),
+            upstream: None,
         })
     }
 }

@@ -22,7 +22,41 @@ pub struct Service {
     pub ports: Vec<Port>,
     /// `spec.selector`; empty selects nothing (R138).
     pub selector: Labels,
+    /// `spec.publishNotReadyAddresses`.
+    pub publish_not_ready: bool,
+    /// `spec.internalTrafficPolicy: Local`: only endpoints on the client's node.
+    pub node_local: bool,
+    /// `spec.trafficDistribution`; none: not set, or a word that is not known.
+    pub distribution: Option<Distribution>,
+    /// `spec.ipFamilies`.
+    pub families: IpFamilies,
 }
+
+/// Which endpoints are preferred while there are any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Distribution {
+    /// Those of the client's zone: `PreferSameZone`, or `PreferClose` as it was called first.
+    SameZone,
+    /// Those of the client's node: `PreferSameNode`.
+    SameNode,
+}
+
+/// `spec.ipFamilies` of a Service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum IpFamilies {
+    /// Not set.
+    #[default]
+    Automatic,
+    /// `[IPv4]`.
+    V4,
+    /// `[IPv6]`.
+    V6,
+    /// Both.
+    Dual,
+}
+
+/// The annotation of a Service, a ServiceEntry or a Namespace that stands for `spec.trafficDistribution`.
+pub const TRAFFIC_DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
 
 /// A port of a Service or ServiceEntry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +82,10 @@ impl Service {
             bad_address: None,
             ports: Vec::new(),
             selector: Labels::default(),
+            publish_not_ready: false,
+            node_local: false,
+            distribution: None,
+            families: IpFamilies::Automatic,
         }
     }
 
@@ -60,6 +98,23 @@ impl Service {
     /// The fully qualified host (R40).
     pub fn host(&self, cluster_domain: &str) -> Name {
         format!("{}.{}.svc.{cluster_domain}", self.meta.name, self.meta.namespace).into()
+    }
+}
+
+impl Distribution {
+    /// From how it is written in a spec, where case counts.
+    pub fn of_spec(text: &str) -> Option<Self> {
+        match text {
+            "PreferSameZone" | "PreferClose" => Some(Self::SameZone),
+            "PreferSameNode" => Some(Self::SameNode),
+            _ => None,
+        }
+    }
+
+    /// From the value of [`TRAFFIC_DISTRIBUTION`], where case does not count.
+    pub fn of_annotation(text: &str) -> Option<Self> {
+        let words = ["PreferSameZone", "PreferClose", "PreferSameNode"];
+        words.into_iter().find(|word| word.eq_ignore_ascii_case(text)).and_then(Self::of_spec)
     }
 }
 

@@ -2,6 +2,7 @@
 //! one host counts is [`crate::hosts`]' business.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::name::{Labels, Name};
 use crate::object::Meta;
@@ -32,6 +33,8 @@ pub struct ServiceEntry {
     pub endpoints: Vec<EntryEndpoint>,
     /// `spec.workloadSelector.labels`; none: no selector, empty: one that selects nothing (R138).
     pub selector: Option<Labels>,
+    /// `spec.subjectAltNames`: identities that may answer for its hosts. Rare, and so not in here itself.
+    pub subject_alt_names: Arc<Vec<Name>>,
 }
 
 /// `spec.resolution`.
@@ -70,6 +73,12 @@ pub struct EntryEndpoint {
     pub network: Option<Name>,
     /// `serviceAccount`, empty where it is not set.
     pub service_account: Name,
+    /// `ports` by name, in the order of their names (R142).
+    pub ports: Vec<(Name, u32)>,
+    /// `locality` as written: `region/zone/subzone`.
+    pub locality: Option<Name>,
+    /// `weight`, 0 where it is not set.
+    pub weight: u32,
 }
 
 impl ServiceEntry {
@@ -87,6 +96,7 @@ impl ServiceEntry {
             mesh_internal: false,
             endpoints: Vec::new(),
             selector: None,
+            subject_alt_names: Arc::default(),
         }
     }
 
@@ -125,7 +135,15 @@ impl ServiceEntry {
 impl EntryEndpoint {
     /// An endpoint with nothing but an address.
     pub fn at(address: &str) -> Self {
-        Self { address: address.into(), labels: Labels::default(), network: None, service_account: "".into() }
+        Self {
+            address: address.into(),
+            labels: Labels::default(),
+            network: None,
+            service_account: "".into(),
+            ports: Vec::new(),
+            locality: None,
+            weight: 0,
+        }
     }
 
     /// Endpoints in the order that a [`ServiceEntry`] holds them in; of two with one address the first counts.

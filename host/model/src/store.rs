@@ -87,6 +87,7 @@ pub struct Node {
 
 /// A change of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all events are of the large kind, and none is kept")]
 pub enum Event {
     /// The object is now like this, whether or not it was there.
     Apply(Object),

@@ -18,8 +18,12 @@ pub struct WorkloadEntry {
     pub network: Option<Name>,
     /// `spec.serviceAccount`, empty where it is not set.
     pub service_account: Name,
-    /// `spec.ports` by name.
+    /// `spec.ports` by name, in the order of their names.
     pub ports: Vec<(Name, u32)>,
+    /// `spec.locality` as written: `region/zone/subzone`.
+    pub locality: Option<Name>,
+    /// `spec.weight`, 0 where it is not set.
+    pub weight: u32,
 }
 
 impl WorkloadEntry {
@@ -32,6 +36,8 @@ impl WorkloadEntry {
             network: None,
             service_account: "".into(),
             ports: Vec::new(),
+            locality: None,
+            weight: 0,
         }
     }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use model::decision::{Choice, Decision, OnUnreachable, Target};
 use model::gateway::HBONE_PORT;
-use model::sink::{Sink, SinkError};
-use model::table::{Row, RowChange, RowKey, Table};
+use model::sink::{Sink, SinkError, Step};
+use model::table::{Row, RowKey, Table};
 
 use crate::entry::{Action, Destination, Entry};
 use crate::error::Error;
@@ -83,7 +83,8 @@ impl Sink for RedirectSink {
         NAME
     }
 
-    fn prepare(&mut self, next: &Table) -> Result<(), SinkError> {
+    fn prepare(&mut self, next: model::sink::Decided<'_>) -> Result<(), SinkError> {
+        let next = next.table;
         self.abort();
         // Numbers are not used twice within two tables, so that a record names its row whichever of the two decided.
         let claims = Claims::of(next, self.claims.next_id());
@@ -109,7 +110,8 @@ impl Sink for RedirectSink {
         }
     }
 
-    fn update(&mut self, table: &Table, changes: &[RowChange]) -> Result<(), SinkError> {
+    fn update(&mut self, now: model::sink::Decided<'_>, step: &Step) -> Result<(), SinkError> {
+        let table = now.table;
         if self.current != Some(table.rules) {
             let what = format!("the kernel does not hold rules {}: publish the whole table", table.rules);
             return Err(SinkError { sink: NAME, what });
@@ -117,7 +119,7 @@ impl Sink for RedirectSink {
         // Until everything below is done, what is claimed and what is in the kernel may differ.
         self.current = None;
         let mut touched = BTreeSet::new();
-        for change in changes {
+        for change in &step.moved {
             touched.extend(self.claims.apply(change));
         }
         if self.claims.is_bloated() {

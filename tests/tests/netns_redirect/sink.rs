@@ -3,10 +3,11 @@
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use model::Store;
 use model::decision::{Choice, Decision, OnUnreachable, Target};
 use model::gateway::{GatewayKey, HBONE_PORT};
 use model::input::{Input, NamespaceInput, Shared, SubjectKind, Visibility};
-use model::sink::Sink;
+use model::sink::{Sink, Step};
 use model::table::{Row, RowChange, RowKey, RowKind, Subject, Table};
 use redirect::{Decided, RedirectSink};
 
@@ -45,6 +46,7 @@ fn row(address: &str, decision: Decision, revision: u64) -> Row {
         service_account: None,
         name: None,
         hosts: Vec::new(),
+        upstream: None,
     };
     let addresses: Vec<IpAddr> = vec![address.parse().unwrap()];
     let subject = Subject { hosts: Vec::new(), addresses, dialled_by_address: true };
@@ -69,10 +71,16 @@ fn table(rules: u64, service: Decision, pod: Decision) -> Table {
     table
 }
 
+/// The redirect looks at nothing but the table.
+fn decided<'a>(store: &'a Store, table: &'a Table) -> model::sink::Decided<'a> {
+    model::sink::Decided { store, table }
+}
+
 /// Changes one row of the table and tells the sink.
 fn change(sink: &mut RedirectSink, table: &mut Table, key: RowKey, after: Option<Row>) -> Result<(), String> {
     let before = table.set(key.clone(), after.clone());
-    sink.update(table, &[RowChange { key, before, after }]).map_err(|error| error.to_string())
+    let step = Step { moved: vec![RowChange { key, before, after }], ..Step::default() };
+    sink.update(decided(&Store::default(), table), &step).map_err(|error| error.to_string())
 }
 
 fn sink(h: &mut Harness) -> RedirectSink {
@@ -89,7 +97,7 @@ fn a_table_decides_once_it_is_committed_and_its_records_name_their_rows() {
     let mut sink = sink(&mut h);
 
     let first = table(1, through(1), simply(Choice::Blocked));
-    sink.prepare(&first).unwrap();
+    sink.prepare(decided(&Store::default(), &first)).unwrap();
     assert_eq!(errno(h.connect(service).1), Some(111), "prepared is not committed: still no rules");
     sink.commit().unwrap();
     let (client, _) = h.arrive(service, &one);
@@ -103,12 +111,12 @@ fn a_table_decides_once_it_is_committed_and_its_records_name_their_rows() {
 
     // A second table that is given up leaves the first one.
     let second = table(2, through(2), through(2));
-    sink.prepare(&second).unwrap();
+    sink.prepare(decided(&Store::default(), &second)).unwrap();
     sink.abort();
     assert!(sink.commit().is_err(), "what was aborted cannot be committed");
     h.arrive(service, &one);
 
-    sink.prepare(&second).unwrap();
+    sink.prepare(decided(&Store::default(), &second)).unwrap();
     sink.commit().unwrap();
     let (client, _) = h.arrive(service, &two);
     let new = record_of(&records, &client);
@@ -132,7 +140,7 @@ fn changes_of_rows_move_their_keys_alone() {
 
     let early = change(&mut sink, &mut table, key(RowKind::Pod, "pod"), Some(row(POD, simply(Choice::Blocked), 9)));
     assert!(early.unwrap_err().contains("does not hold rules 5"));
-    sink.prepare(&table).unwrap();
+    sink.prepare(decided(&Store::default(), &table)).unwrap();
     sink.commit().unwrap();
     assert_eq!(errno(h.connect(pod).1), Some(111));
 
@@ -175,19 +183,19 @@ fn a_sink_that_ran_out_of_room_asks_for_the_whole_table() {
     };
     let mut sink = sink(&mut h);
     let mut table = table(1, simply(Choice::Direct), simply(Choice::Direct));
-    sink.prepare(&table).unwrap();
+    sink.prepare(decided(&Store::default(), &table)).unwrap();
     sink.commit().unwrap();
     change(&mut sink, &mut table, key(RowKind::Pod, "third"), Some(row("10.244.0.3", simply(Choice::Direct), 11)))
         .unwrap();
     let full =
         change(&mut sink, &mut table, key(RowKind::Pod, "fourth"), Some(row("10.244.0.4", simply(Choice::Direct), 12)));
     assert!(full.unwrap_err().starts_with("redirect: the active set is full at 3 entries"));
-    let refused = sink.prepare(&table).unwrap_err().to_string();
+    let refused = sink.prepare(decided(&Store::default(), &table)).unwrap_err().to_string();
     assert_eq!(refused, "redirect: 4 entries are more than the 3 allowed: raise entries_max");
     // Until a whole table is in, single changes would leave the kernel in between.
     let still = change(&mut sink, &mut table, key(RowKind::Pod, "fourth"), None);
     assert!(still.unwrap_err().contains("publish the whole table"));
-    sink.prepare(&table).unwrap();
+    sink.prepare(decided(&Store::default(), &table)).unwrap();
     sink.commit().unwrap();
     assert_eq!(sink.active().unwrap().entries, 3);
     h.redirect = Some(sink.into_redirect());

@@ -319,5 +319,6 @@ pub(super) fn unknown_input() -> Shared<Input> {
         service_account: None,
         name: None,
         hosts: Vec::new(),
+        upstream: None,
     })
 }

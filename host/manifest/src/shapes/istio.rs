@@ -46,6 +46,7 @@ pub(super) fn service_entry(root: &View<'_, '_>, with: &Context<'_>) -> Result<S
             Some(selector) => Some(selector.labels_field("labels", with)?),
             None => None,
         };
+        entry.subject_alt_names = spec.names_field("subjectAltNames", with)?.into();
     }
     if let Some(status) = root.field("status")? {
         let allocated = status.list_field_max("addresses", with.limits.endpoints_max, |view| {
@@ -82,7 +83,8 @@ fn host(view: &View<'_, '_>, with: &Context<'_>) -> Result<Name, Misfit> {
 fn endpoint(view: &View<'_, '_>, with: &Context<'_>) -> Result<EntryEndpoint, Misfit> {
     let address = address(view, with)?;
     let (labels, network, service_account) = located(view, with)?;
-    Ok(EntryEndpoint { address, labels, network, service_account })
+    let (ports, locality, weight) = balanced(view, with)?;
+    Ok(EntryEndpoint { address, labels, network, service_account, ports, locality, weight })
 }
 
 /// `address`: an IP, a name or the path of a socket; empty where only the network is known.
@@ -100,14 +102,22 @@ fn located(view: &View<'_, '_>, with: &Context<'_>) -> Result<(Labels, Option<Na
     ))
 }
 
+/// `ports`, `locality` and `weight`: the same.
+#[expect(clippy::type_complexity, reason = "three fields that two kinds have")]
+fn balanced(view: &View<'_, '_>, with: &Context<'_>) -> Result<(Vec<(Name, u32)>, Option<Name>, u32), Misfit> {
+    let mut ports = view.map_field("ports", |name, view| Ok((with.name(name), view.number()?)))?;
+    ports.sort_unstable();
+    let locality = view.text_field("locality")?.filter(|locality| !locality.is_empty());
+    Ok((ports, locality.map(|locality| with.name(locality)), view.number_field("weight")?))
+}
+
 pub(super) fn workload_entry(root: &View<'_, '_>, with: &Context<'_>) -> Result<WorkloadEntry, Misfit> {
     let meta = meta(root, Scope::Namespace, with)?;
     let mut entry = WorkloadEntry { meta, ..WorkloadEntry::named("", "") };
     if let Some(spec) = root.field("spec")? {
         entry.address = address(&spec, with)?;
         (entry.spec_labels, entry.network, entry.service_account) = located(&spec, with)?;
-        entry.ports = spec.map_field("ports", |name, view| Ok((with.name(name), view.number()?)))?;
-        entry.ports.sort_unstable();
+        (entry.ports, entry.locality, entry.weight) = balanced(&spec, with)?;
     }
     Ok(entry)
 }

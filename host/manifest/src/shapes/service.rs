@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use model::service::Port;
+use model::service::{Distribution, IpFamilies, Port};
 use model::{Name, Service};
 
 use super::Context;
@@ -33,6 +33,16 @@ pub(super) fn service(root: &View<'_, '_>, with: &Context<'_>) -> Result<Service
         };
         port(&view, "port", protocol, with)
     })?;
+    service.publish_not_ready = spec.is_set("publishNotReadyAddresses")?;
+    service.node_local = spec.text_field("internalTrafficPolicy")? == Some("Local");
+    service.distribution = spec.text_field("trafficDistribution")?.and_then(Distribution::of_spec);
+    let families = spec.list_field("ipFamilies", |view| view.text().map(|family| family == "IPv4"))?;
+    service.families = match &*families {
+        [] => IpFamilies::Automatic,
+        [true] => IpFamilies::V4,
+        [false] => IpFamilies::V6,
+        _ => IpFamilies::Dual,
+    };
     Ok(service)
 }
 

@@ -2,7 +2,7 @@
 //! of [`crate::text`].
 
 use model::policy::{Condition, Field, PolicyTarget};
-use model::service::Port;
+use model::service::{Distribution, IpFamilies, Port};
 use model::service_entry::{AddressRange, EntryEndpoint, Resolution};
 use model::{AuthorizationPolicy, EndpointSlice, Labels, Object, Pod, Service, ServiceEntry, WorkloadEntry};
 
@@ -71,10 +71,11 @@ spec:
   resolution: STATIC
   location: MESH_INTERNAL
   endpoints:
-  - {address: 10.0.0.2, labels: {version: v2}, network: far, serviceAccount: robot, ports: {http: 8080}, weight: 3}
+  - {address: 10.0.0.2, labels: {version: v2}, network: far, serviceAccount: robot, ports: {http: 8080}, weight: 3, locality: r/z}
   - {address: 10.0.0.1}
   - {address: 10.0.0.2, network: near}
   workloadSelector: {labels: {app: api}}
+  subjectAltNames: ['spiffe://td/ns/a/sa/b']
   exportTo: ['*']
 status:
   addresses: [{value: 240.240.0.1, host: a.example}, {value: 240.240.0.2}, {value: nonsense}, {host: b.example}]
@@ -104,9 +105,13 @@ status:
                 labels: labels(&[("version", "v2")]),
                 network: Some(name("far")),
                 service_account: name("robot"),
+                ports: vec![(name("http"), 8080)],
+                locality: Some(name("r/z")),
+                weight: 3,
             },
         ],
         selector: Some(labels(&[("app", "api")])),
+        subject_alt_names: vec![name("spiffe://td/ns/a/sa/b")].into(),
     };
     assert_eq!(entry, expected);
 }
@@ -203,7 +208,7 @@ fn lists_of_a_service_entry_are_bounded() {
 
 #[test]
 fn a_workload_entry_is_read() {
-    let rest = "spec: {address: 10.0.0.1, labels: {app: vm}, network: far, serviceAccount: robot, ports: {http: 80, grpc: 90}}\n";
+    let rest = "spec: {address: 10.0.0.1, labels: {app: vm}, network: far, serviceAccount: robot, ports: {http: 80, grpc: 90}, locality: r, weight: 5}\n";
     let Ok(Object::WorkloadEntry(found)) = read(&format!("{WORKLOAD}{rest}")) else { panic!("no entry") };
     let expected = WorkloadEntry {
         spec_labels: labels(&[("app", "vm")]),
@@ -211,6 +216,8 @@ fn a_workload_entry_is_read() {
         network: Some("far".into()),
         service_account: "robot".into(),
         ports: vec![("grpc".into(), 90), ("http".into(), 80)],
+        locality: Some("r".into()),
+        weight: 5,
         ..WorkloadEntry::named("shop", "vm")
     };
     assert_eq!(found, expected);
@@ -233,11 +240,13 @@ endpoints:
 - {addresses: [10.0.0.3], targetRef: {kind: Pod, name: other, namespace: elsewhere}}
 - {addresses: [10.0.0.9, 10.0.0.8], conditions: {ready: false}}
 - {addresses: [10.0.0.8], targetRef: {kind: Node, name: n}}
-ports: [{port: 80}]
+ports: [{port: 80}, {name: dns, port: 53, protocol: UDP}, {name: web, port: 8080, protocol: TCP}, {name: none}]
 ";
     let found = slice(rest);
     assert_eq!(found.pods.iter().map(|it| &**it).collect::<Vec<_>>(), ["cart-a", "cart-b"]);
     assert_eq!(found.addresses.iter().map(|it| &**it).collect::<Vec<_>>(), ["10.0.0.8", "10.0.0.9"]);
+    assert_eq!(found.unready, found.addresses, "of two with one address the first counts");
+    assert_eq!(found.ports, [("".into(), 80), ("web".into(), 8080)]);
     assert_eq!(slice("endpoints: ~\n"), EndpointSlice::named("shop", "cart-1"));
     let limits = Limits { endpoints_max: 1, ..Limits::default() };
     let problem = read_within(&format!("{SLICE}endpoints: [{{}}, {{}}]\n"), &limits).unwrap_err();
@@ -375,4 +384,66 @@ fn a_pod_has_a_proxy_if_a_container_is_called_so() {
         assert_eq!(pod(spec).has_proxy, expected, "{spec}");
     }
     assert_eq!(pod("{}"), Pod::named("default", "a"));
+}
+
+#[test]
+fn what_ztunnel_is_told_of_a_pod() {
+    let pod = |meta: &str, rest: &str| match read(&format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: a{meta}}}\n{rest}\n"
+    )) {
+        Ok(Object::Pod(pod)) => pod,
+        other => panic!("{rest}\n{other:?}"),
+    };
+    let ready = |rest: &str| pod("", &format!("status: {{{rest}}}")).ready;
+    assert!(ready("phase: Running") && ready("conditions: []"));
+    assert!(ready("conditions: [{type: Initialized, status: 'False'}, {type: Ready, status: 'True'}]"));
+    assert!(!ready("conditions: [{type: Ready, status: 'False'}]") && !ready("conditions: [{type: Initialized}]"));
+    let gone = pod(", deletionTimestamp: 2024-01-01T00:00:00Z", "");
+    assert_eq!((gone.terminating, gone.is_healthy()), (true, false));
+    let spec = "spec: {nodeName: n, containers: [{ports: [{name: web, containerPort: 80}, {containerPort: 81}, {name: dns, containerPort: 53, protocol: UDP}]}, {ports: [{name: web, containerPort: 82}]}]}";
+    let found = pod("", spec);
+    assert_eq!((found.node.as_deref(), &*found.template.ports), (Some("n"), &[("web".into(), 80)][..]));
+    assert_eq!((found.template.port("web"), found.template.port("dns"), &**found.workload()), (Some(80), None, "a"));
+}
+
+#[test]
+fn the_workload_of_a_pod_is_what_runs_it() {
+    let workload = |owner: &str, labels: &str| {
+        let meta = format!("{{name: a, generateName: x-, labels: {{{labels}}}, ownerReferences: [{{{owner}}}]}}");
+        match read(&format!("apiVersion: v1\nkind: Pod\nmetadata: {meta}\n")) {
+            Ok(Object::Pod(pod)) => pod.workload().to_string(),
+            other => panic!("{owner}\n{other:?}"),
+        }
+    };
+    for (owner, labels, expected) in [
+        ("kind: ReplicaSet, name: cart-f5b, controller: true", "pod-template-hash: f5b", "cart"),
+        ("kind: ReplicaSet, name: cart-f5b, controller: true", "", "cart-f5b"),
+        ("kind: ReplicaSet, name: cart-f5b, controller: true", "pod-template-hash: d7", "cart-f5b"),
+        ("kind: ReplicaSet, name: cart-f5b, controller: true", "rollouts-pod-template-hash: f5b", "cart"),
+        ("kind: StatefulSet, name: db-12345678, controller: true", "", "db-12345678"),
+        ("kind: Job, name: report-28374650, controller: true", "", "report"),
+        ("kind: Job, name: report-1, controller: true", "", "report-1"),
+        ("kind: ReplicaSet, name: cart-f5b", "pod-template-hash: f5b", "a"),
+    ] {
+        assert_eq!(workload(owner, labels), expected, "{owner}");
+    }
+    let named = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, ownerReferences: [{kind: DaemonSet, name: d, controller: true}]}\n";
+    let Ok(Object::Pod(pod)) = read(named) else { panic!("{:?}", read(named)) };
+    assert_eq!(&**pod.workload(), "a", "its name was not generated");
+}
+
+#[test]
+fn how_a_service_is_balanced() {
+    let service =
+        |rest: &str| match read(&format!("apiVersion: v1\nkind: Service\nmetadata: {{name: a}}\nspec: {rest}\n")) {
+            Ok(Object::Service(service)) => service,
+            other => panic!("{rest}\n{other:?}"),
+        };
+    let found = service(
+        "{publishNotReadyAddresses: true, internalTrafficPolicy: Local, trafficDistribution: PreferClose, ipFamilies: [IPv6, IPv4]}",
+    );
+    assert_eq!((found.publish_not_ready, found.node_local), (true, true));
+    assert_eq!((found.distribution, found.families), (Some(Distribution::SameZone), IpFamilies::Dual));
+    let found = service("{internalTrafficPolicy: Cluster, trafficDistribution: preferclose, ipFamilies: [IPv6]}");
+    assert_eq!((found.node_local, found.distribution, found.families), (false, None, IpFamilies::V6));
 }

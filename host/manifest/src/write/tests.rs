@@ -8,6 +8,7 @@ use model::mesh::EntryVisibility;
 use model::policy::Condition;
 use model::selector::Requirement;
 use model::service_entry::{AddressRange, Resolution};
+use model::workload::PodTemplate;
 use model::{Kind, Namespace};
 
 use super::*;
@@ -93,6 +94,10 @@ fn full_service() -> Service {
         bad_address: Some("10.0.0.300".into()),
         ports: ports(),
         selector: labels(&[("app", "cart")]),
+        publish_not_ready: true,
+        node_local: true,
+        distribution: Some(Distribution::SameNode),
+        families: IpFamilies::V6,
     }
 }
 
@@ -101,6 +106,9 @@ fn full_entry() -> ServiceEntry {
         labels: labels(&[("a", "b")]),
         network: Some("far".into()),
         service_account: "robot".into(),
+        ports: vec![("grpc".into(), 1), ("http".into(), 2)],
+        locality: Some("r/z".into()),
+        weight: 7,
         ..EntryEndpoint::at(address)
     };
     ServiceEntry {
@@ -115,6 +123,7 @@ fn full_entry() -> ServiceEntry {
         mesh_internal: true,
         endpoints: EntryEndpoint::sorted(vec![endpoint("10.0.0.1"), EntryEndpoint::at(""), EntryEndpoint::at("b")]),
         selector: Some(Labels::default()),
+        subject_alt_names: names(&["spiffe://td/ns/a/sa/b"]).into(),
     }
 }
 
@@ -138,6 +147,43 @@ fn full_policy() -> AuthorizationPolicy {
         targets: vec![target(None), target(Some("other"))],
         action: "CUSTOM".into(),
         rules: vec![rule, Rule::default()],
+    }
+}
+
+/// One with everything, and one that has a workload and no more.
+fn pods() -> (Pod, Pod) {
+    let full = Pod {
+        meta: full_meta("shop"),
+        service_account: "robot".into(),
+        finished: true,
+        addresses: vec![[10, 0, 0, 1].into(), "::ffff:10.0.0.1".parse().unwrap()],
+        bad_address: Some("".into()),
+        host_network: true,
+        has_proxy: true,
+        ready: false,
+        terminating: true,
+        node: Some("node-a".into()),
+        template: PodTemplate {
+            workload: Some("cart-12345678".into()),
+            ports: vec![("web".into(), 8080), ("grpc".into(), 9090)],
+        }
+        .into(),
+    };
+    let portless = PodTemplate { workload: Some("cart".into()), ports: Vec::new() };
+    let replica = Pod { template: portless.into(), ..Pod::named("shop", "it") };
+    (full, replica)
+}
+
+fn full_workload_entry() -> WorkloadEntry {
+    WorkloadEntry {
+        meta: full_meta("shop"),
+        spec_labels: labels(&[("app", "vm")]),
+        address: "10.0.0.1".into(),
+        network: Some("far".into()),
+        service_account: "robot".into(),
+        ports: vec![("grpc".into(), 90), ("http".into(), 0)],
+        locality: Some("r/z/s".into()),
+        weight: u32::MAX,
     }
 }
 
@@ -167,16 +213,8 @@ fn examples(kind: Kind) -> Vec<Object> {
             [full, headless, odd, Service::named(namespace, name)].map(Object::Service).to_vec()
         }
         Kind::Pod => {
-            let full = Pod {
-                meta: full_meta(namespace),
-                service_account: "robot".into(),
-                finished: true,
-                addresses: vec![[10, 0, 0, 1].into(), "::ffff:10.0.0.1".parse().unwrap()],
-                bad_address: Some("".into()),
-                host_network: true,
-                has_proxy: true,
-            };
-            [full, Pod::named(namespace, name)].map(Object::Pod).to_vec()
+            let (full, replica) = pods();
+            [full, replica, Pod::named(namespace, name)].map(Object::Pod).to_vec()
         }
         Kind::ServiceEntry => {
             let full = full_entry();
@@ -184,19 +222,17 @@ fn examples(kind: Kind) -> Vec<Object> {
             [full, selecting, ServiceEntry::named(namespace, name)].map(Object::ServiceEntry).to_vec()
         }
         Kind::WorkloadEntry => {
-            let full = WorkloadEntry {
-                meta: full_meta(namespace),
-                spec_labels: labels(&[("app", "vm")]),
-                address: "10.0.0.1".into(),
-                network: Some("far".into()),
-                service_account: "robot".into(),
-                ports: vec![("grpc".into(), 90), ("http".into(), 0)],
-            };
-            [full, WorkloadEntry::named(namespace, name)].map(Object::WorkloadEntry).to_vec()
+            [full_workload_entry(), WorkloadEntry::named(namespace, name)].map(Object::WorkloadEntry).to_vec()
         }
         Kind::EndpointSlice => {
             let (pods, addresses) = (names(&["cart-a", "cart-b"]), names(&["10.0.0.1", "host.example"]));
-            let full = EndpointSlice { meta: full_meta(namespace), pods, addresses };
+            let full = EndpointSlice {
+                meta: full_meta(namespace),
+                pods,
+                addresses,
+                unready: names(&["host.example"]),
+                ports: vec![("http".into(), 80), ("".into(), 1)],
+            };
             [full, EndpointSlice::named(namespace, name)].map(Object::EndpointSlice).to_vec()
         }
         Kind::AuthorizationPolicy => {

@@ -39,6 +39,7 @@ fn input(namespace: &str, candidates: Vec<Shared<GatewayInput>>) -> Shared<Input
         service_account: None,
         name: None,
         hosts: Vec::new(),
+        upstream: None,
     })
 }
 

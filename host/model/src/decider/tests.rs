@@ -243,7 +243,7 @@ fn answers_that_nobody_needs_are_forgotten_and_the_others_are_not() {
     mesh.apply([pod("first", &[("n", "other")])]);
     for n in 0..10 * BATCH_ROWS_MAX {
         mesh.apply([pod("busy", &[("n", &n.to_string())])]);
-        assert!(mesh.decider.known.len() <= 2 * 3 + BATCH_ROWS_MAX + 1, "{} are kept", mesh.decider.known.len());
+        assert!(mesh.decider.answers.len() <= 2 * 3 + BATCH_ROWS_MAX + 1, "{} are kept", mesh.decider.answers.len());
     }
     let asked = mesh.asked();
     mesh.apply([pod("third", &[])]);

@@ -45,6 +45,7 @@ fn row(decision: Decision) -> Row {
         service_account: None,
         name: None,
         hosts: Vec::new(),
+        upstream: None,
     };
     let subject = Subject { hosts: Vec::new(), addresses: Vec::new(), dialled_by_address: true };
     Row {

@@ -90,6 +90,7 @@ fn a_decision_without_consent_gives_way_to_what_was_declared() {
         service_account: None,
         name: None,
         hosts: Vec::new(),
+        upstream: None,
     };
     let [admitted, denied, half] = decisions;
     assert_eq!(apply(&input, admitted.clone(), &Choice::Blocked), admitted);

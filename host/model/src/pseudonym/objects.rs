@@ -1,7 +1,9 @@
 //! Objects, facts and MeshConfig under other names. Every field is named here, so that a new one does not slip through.
 
+use std::sync::Arc;
+
 use super::policies::policy;
-use super::text::{Rename, annotations, each, host, labels, name, one_of, range, selector, value};
+use super::text::{Rename, annotations, each, host, labels, name, one_of, range, selector, text, value};
 use super::vocabulary::is_number;
 use crate::endpoint_slice::EndpointSlice;
 use crate::gateway::{Gateway, GatewayClass, Listener, StatusAddress};
@@ -12,7 +14,7 @@ use crate::object::{Meta, Object};
 use crate::service::{Port, Service};
 use crate::service_entry::{EntryEndpoint, ServiceEntry};
 use crate::store::{Facts, Node};
-use crate::workload::Pod;
+use crate::workload::{Pod, PodTemplate};
 use crate::workload_entry::WorkloadEntry;
 
 const ADDRESS_TYPES: [&str; 3] = ["IPAddress", "Hostname", "NamedAddress"];
@@ -86,7 +88,19 @@ fn listener(by: &mut impl Rename, listener: &Listener) -> Listener {
 }
 
 fn service(by: &mut impl Rename, service: &Service) -> Service {
-    let Service { meta: of, external_name, headless, addresses, bad_address, ports, selector } = service;
+    let Service {
+        meta: of,
+        external_name,
+        headless,
+        addresses,
+        bad_address,
+        ports,
+        selector,
+        publish_not_ready,
+        node_local,
+        distribution,
+        families,
+    } = service;
     Service {
         meta: meta(by, of),
         external_name: *external_name,
@@ -95,6 +109,10 @@ fn service(by: &mut impl Rename, service: &Service) -> Service {
         bad_address: bad_address.as_ref().map(|text| bad(by, text)),
         ports: each(ports, |it| port(by, it)),
         selector: labels(by, selector),
+        publish_not_ready: *publish_not_ready,
+        node_local: *node_local,
+        distribution: *distribution,
+        families: *families,
     }
 }
 
@@ -114,7 +132,20 @@ fn port(by: &mut impl Rename, port: &Port) -> Port {
 }
 
 fn pod(by: &mut impl Rename, pod: &Pod) -> Pod {
-    let Pod { meta: of, service_account, finished, addresses, bad_address, host_network, has_proxy } = pod;
+    let Pod {
+        meta: of,
+        service_account,
+        finished,
+        addresses,
+        bad_address,
+        host_network,
+        has_proxy,
+        ready,
+        terminating,
+        node,
+        template,
+    } = pod;
+    let PodTemplate { workload, ports } = &**template;
     Pod {
         meta: meta(by, of),
         service_account: name(by, service_account),
@@ -123,7 +154,24 @@ fn pod(by: &mut impl Rename, pod: &Pod) -> Pod {
         bad_address: bad_address.as_ref().map(|text| bad(by, text)),
         host_network: *host_network,
         has_proxy: *has_proxy,
+        ready: *ready,
+        terminating: *terminating,
+        node: node.as_ref().map(|it| name(by, it)),
+        template: Arc::new(PodTemplate {
+            workload: workload.as_ref().map(|it| name(by, it)),
+            ports: named_ports(by, ports),
+        }),
     }
+}
+
+/// Numbers by the names of ports, in their order.
+fn named_ports(by: &mut impl Rename, ports: &[(Name, u32)]) -> Vec<(Name, u32)> {
+    each(ports, |(of, number)| (name(by, of), *number))
+}
+
+/// `region/zone/subzone`.
+fn locality(by: &mut impl Rename, locality: Option<&Name>) -> Option<Name> {
+    locality.map(|it| text(by, it))
 }
 
 fn entry(by: &mut impl Rename, entry: &ServiceEntry) -> ServiceEntry {
@@ -139,6 +187,7 @@ fn entry(by: &mut impl Rename, entry: &ServiceEntry) -> ServiceEntry {
         mesh_internal,
         endpoints,
         selector,
+        subject_alt_names,
     } = entry;
     ServiceEntry {
         meta: meta(by, of),
@@ -152,36 +201,60 @@ fn entry(by: &mut impl Rename, entry: &ServiceEntry) -> ServiceEntry {
         mesh_internal: *mesh_internal,
         endpoints: EntryEndpoint::sorted(each(endpoints, |it| endpoint(by, it))),
         selector: selector.as_ref().map(|it| labels(by, it)),
+        subject_alt_names: each(subject_alt_names, |it| identity(by, it)).into(),
     }
 }
 
+/// An identity of a certificate: a URI, or a host.
+fn identity(by: &mut impl Rename, text: &str) -> Name {
+    match text.split_once("://") {
+        Some((scheme, rest)) => {
+            let parts: Vec<Name> = rest.split('/').map(|part| identity_part(by, part)).collect();
+            format!("{scheme}://{}", parts.join("/")).into()
+        }
+        None => host(by, text),
+    }
+}
+
+/// The words of a SPIFFE identity that are no names stay.
+fn identity_part(by: &mut impl Rename, part: &str) -> Name {
+    if matches!(part, "ns" | "sa") { part.into() } else { host(by, part) }
+}
+
 fn endpoint(by: &mut impl Rename, endpoint: &EntryEndpoint) -> EntryEndpoint {
-    let EntryEndpoint { address, labels: pairs, network, service_account } = endpoint;
+    let EntryEndpoint { address, labels: pairs, network, service_account, ports, locality: at, weight } = endpoint;
     EntryEndpoint {
         address: host(by, address),
         labels: labels(by, pairs),
         network: network.as_ref().map(|it| name(by, it)),
         service_account: name(by, service_account),
+        ports: named_ports(by, ports),
+        locality: locality(by, at.as_ref()),
+        weight: *weight,
     }
 }
 
 fn workload_entry(by: &mut impl Rename, entry: &WorkloadEntry) -> WorkloadEntry {
-    let WorkloadEntry { meta: of, spec_labels, address, network, service_account, ports } = entry;
+    let WorkloadEntry { meta: of, spec_labels, address, network, service_account, ports, locality: at, weight } = entry;
     WorkloadEntry {
         meta: meta(by, of),
         spec_labels: labels(by, spec_labels),
         address: host(by, address),
         network: network.as_ref().map(|it| name(by, it)),
         service_account: name(by, service_account),
-        ports: each(ports, |(of, number)| (name(by, of), *number)),
+        ports: named_ports(by, ports),
+        locality: locality(by, at.as_ref()),
+        weight: *weight,
     }
 }
 
 fn slice(by: &mut impl Rename, slice: &EndpointSlice) -> EndpointSlice {
-    let EndpointSlice { meta: of, pods, addresses } = slice;
-    let mut addresses = each(addresses, |it| host(by, it));
+    let EndpointSlice { meta: of, pods, addresses, unready, ports } = slice;
+    let (mut addresses, mut unready) = (each(addresses, |it| host(by, it)), each(unready, |it| host(by, it)));
     addresses.sort_unstable();
-    EndpointSlice { meta: meta(by, of), pods: each(pods, |it| name(by, it)), addresses }
+    unready.sort_unstable();
+    let (meta, pods) = (meta(by, of), each(pods, |it| name(by, it)));
+    EndpointSlice { meta, pods, addresses, unready, ports: named_ports(by, ports) }
 }
 
 pub(super) fn facts(by: &mut impl Rename, facts: &Facts) -> Facts {

@@ -15,6 +15,7 @@ use crate::service::Port;
 use crate::service_entry::{AddressRange, EntryEndpoint, Resolution};
 use crate::store::Node;
 use crate::table::RowKind;
+use crate::workload::PodTemplate;
 use crate::{
     AuthorizationPolicy, EndpointSlice, Gateway, GatewayClass, IstioVersion, Namespace, Pod, Service, ServiceEntry,
     WorkloadEntry,
@@ -95,6 +96,11 @@ fn entry() -> ServiceEntry {
         mesh_internal: true,
         endpoints: EntryEndpoint::sorted(vec![endpoint, EntryEndpoint::at("vm.secret.example")]),
         selector: Some(pairs(&[("app", "secret-app")])),
+        subject_alt_names: vec![
+            "spiffe://td.secret.example/ns/secret-ns/sa/secret-account".into(),
+            "secret.example".into(),
+        ]
+        .into(),
     }
 }
 
@@ -147,6 +153,12 @@ fn objects() -> Vec<Object> {
             service_account: "secret-account".into(),
             addresses,
             bad_address: Some("203.0.113".into()),
+            node: Some("secret-node".into()),
+            template: PodTemplate {
+                workload: Some("secret-workload".into()),
+                ports: vec![("secret-port".into(), 8080)],
+            }
+            .into(),
             ..Pod::named("", "")
         }),
         Object::ServiceEntry(entry()),
@@ -157,11 +169,15 @@ fn objects() -> Vec<Object> {
             network: Some("secret-net".into()),
             service_account: "secret-account".into(),
             ports: vec![("secret-port".into(), 8080)],
+            locality: Some("secret-region/secret-zone".into()),
+            weight: 3,
         }),
         Object::EndpointSlice(EndpointSlice {
             meta: meta("secret-ns", "secret-slice"),
             pods: vec!["secret-pod".into()],
             addresses: vec!["203.0.113.6".into(), "secret.example".into()],
+            unready: vec!["203.0.113.6".into()],
+            ports: vec![("secret-port".into(), 80)],
         }),
         Object::AuthorizationPolicy(policy()),
     ]

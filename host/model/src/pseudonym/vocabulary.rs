@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::description::{Description, Read, Source};
 use crate::name::Name;
+use crate::service::{Distribution, TRAFFIC_DISTRIBUTION};
 
 /// Keys below these domains, and below domains of theirs, mean the same in every mesh.
 const DOMAINS: [&str; 4] = ["istio.io", "k8s.io", "kubernetes.io", "wayswitch.io"];
@@ -17,8 +18,15 @@ const INBOUND_BINDING: &str = "ambient.istio.io/waypoint-inbound-binding";
 const CANARY_WEIGHT: &str = "istio.io/use-waypoint-canary-weight";
 /// The service account that a Gateway is for, before Istio 1.22.
 const FOR_SERVICE_ACCOUNT: &str = "istio.io/for-service-account";
-/// Annotations on which decisions depend: all others are dropped.
-const ANNOTATIONS: [&str; 3] = [INBOUND_BINDING, CANARY_WEIGHT, FOR_SERVICE_ACCOUNT];
+/// Whether ztunnel captures a Pod, and what it says then.
+const REDIRECTION: &str = "ambient.istio.io/redirection";
+/// Whether a workload takes tunnels itself, and by what.
+const TUNNEL: &str = "networking.istio.io/tunnel";
+/// Whether a policy only pretends (R106).
+const DRY_RUN: &str = "istio.io/dry-run";
+/// Annotations on which decisions depend, or what ztunnel is told: all others are dropped.
+const ANNOTATIONS: [&str; 6] =
+    [INBOUND_BINDING, CANARY_WEIGHT, FOR_SERVICE_ACCOUNT, REDIRECTION, DRY_RUN, TRAFFIC_DISTRIBUTION];
 
 /// The controllers that generate objects for Gateways (R28).
 const MANAGED: &str = "gateway.istio.io/managed";
@@ -109,7 +117,10 @@ pub(super) fn has_value(key: &str, part: &str) -> bool {
         INBOUND_BINDING => matches!(part, "PROXY" | "NONE") || is_number(part, PORT_DIGITS_MAX),
         CANARY_WEIGHT => is_number(part.strip_prefix(['+', '-']).unwrap_or(part), WEIGHT_DIGITS_MAX),
         MANAGED => CONTROLLERS.contains(&part),
-        INGRESS => TRUTHS.contains(&part),
+        INGRESS | DRY_RUN => TRUTHS.contains(&part),
+        REDIRECTION => matches!(part, "enabled" | "disabled"),
+        TUNNEL => part == "http",
+        TRAFFIC_DISTRIBUTION => Distribution::of_annotation(part).is_some(),
         _ => false,
     }
 }

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{RowKey, RowKind, RowObject, Store, in_namespace, rows};
+use super::{Namespaced, RowKey, RowKind, RowObject, Store, in_namespace, rows};
+use crate::endpoint_slice::EndpointSlice;
 use crate::name::{Labels, Name};
+use crate::policy::AuthorizationPolicy;
 use crate::service::Service;
 use crate::service_entry::ServiceEntry;
+use crate::workload::Pod;
+use crate::workload_entry::WorkloadEntry;
 
 impl Store {
     /// The workloads behind a service, in the order of their keys; empty for anything that is no published service.
@@ -24,6 +28,46 @@ impl Store {
         let services = in_namespace(&self.services, namespace).map(|it| of(RowKind::Service, &it.meta.name));
         let entries = in_namespace(&self.entries, namespace).map(|it| of(RowKind::ServiceEntry, &it.meta.name));
         services.chain(entries).filter(|service| self.workloads_of(service).contains(workload)).collect()
+    }
+
+    /// The published Services of a namespace, in the order of their names: for those who join many workloads with them.
+    pub fn services_in<'a>(&'a self, namespace: &Name) -> impl Iterator<Item = &'a Service> + use<'a> {
+        let in_sight = self.is_discovered(namespace);
+        of_namespace(&self.services, namespace).filter(move |service| in_sight && service.is_published())
+    }
+
+    /// The ServiceEntries of a namespace that have a host of their own (R42), in the order of their names.
+    pub fn entries_in<'a>(&'a self, namespace: &Name) -> impl Iterator<Item = &'a ServiceEntry> + use<'a> {
+        of_namespace(&self.entries, namespace).filter(|entry| self.hosts_of(entry).next().is_some())
+    }
+
+    /// The EndpointSlices of a namespace that is in sight, in the order of their names.
+    pub fn slices_in<'a>(&'a self, namespace: &Name) -> impl Iterator<Item = &'a EndpointSlice> + use<'a> {
+        let in_sight = self.is_discovered(namespace);
+        of_namespace(&self.slices, namespace).filter(move |_| in_sight)
+    }
+
+    /// The published Pods of a namespace, in the order of their names.
+    pub fn pods_in<'a>(&'a self, namespace: &Name) -> impl Iterator<Item = &'a Pod> + use<'a> {
+        let in_sight = self.is_discovered(namespace);
+        of_namespace(&self.pods, namespace).filter(move |pod| in_sight && pod.is_published())
+    }
+
+    /// The published WorkloadEntries of a namespace, in the order of their names.
+    pub fn workload_entries_in<'a>(&'a self, namespace: &Name) -> impl Iterator<Item = &'a WorkloadEntry> + use<'a> {
+        of_namespace(&self.workload_entries, namespace).filter(|entry| self.is_published(entry))
+    }
+
+    /// The AuthorizationPolicies of a namespace that are in sight and of this revision, in the order of their names.
+    pub fn policies_in<'a>(&'a self, namespace: &Name) -> impl Iterator<Item = &'a AuthorizationPolicy> + use<'a> {
+        let in_sight = self.is_discovered(namespace);
+        let policies = of_namespace(&self.policies, namespace);
+        policies.filter(move |policy| in_sight && self.is_of_revision(&policy.meta.labels))
+    }
+
+    /// The namespaces of all Pods, Services, entries and slices, and all that are known.
+    pub fn all_namespaces(&self) -> BTreeSet<Name> {
+        self.namespaces_in_use()
     }
 
     /// Pods and WorkloadEntries by its selector (R135); without one, what its slices say (R140).
@@ -65,4 +109,10 @@ impl Store {
         let entries = entries.filter(|entry| selector.is_subset_of(&entry.labels()));
         members.extend(entries.map(|entry| key(RowKind::WorkloadEntry, &entry.meta.name)));
     }
+}
+
+/// As [`in_namespace`], for longer than the name is there.
+fn of_namespace<'a, T>(map: &'a Namespaced<T>, namespace: &Name) -> impl Iterator<Item = &'a T> + use<'a, T> {
+    let (namespace, from) = (namespace.clone(), (namespace.clone(), Name::from("")));
+    map.range(from..).take_while(move |((at, _), _)| *at == namespace).map(|(_, object)| &**object)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::decision::WaypointAddress;
 use model::gateway::GatewayKey;
 use model::input::{Input, NamespaceInput, Shared, SubjectKind, Visibility};
-use model::table::{RowKind, Subject};
+use model::table::{RowChange, RowKind, Subject};
 
 use super::*;
 
@@ -45,6 +45,7 @@ fn row(addresses: &[&str], decision: Decision, revision: u64) -> Row {
         service_account: None,
         name: None,
         hosts: Vec::new(),
+        upstream: None,
     };
     let subject = Subject {
         hosts: Vec::new(),

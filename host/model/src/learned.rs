@@ -1,0 +1,256 @@
+//! A mesh as a control plane tells it: what workload xDS carries of a service or workload, and nothing else. There are no
+//! labels in it, so they are unknown, which is not the same as none; what there is instead is the control plane's own choice.
+//!
+//! Where another source has the same object, what that source says is added (the same uid, or the same namespace and
+//! host). [`decider`] comes to decisions; what is sent because of them is not known here.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+
+use crate::decision::WaypointAddress;
+use crate::gateway::{Gateway, GatewayKey};
+use crate::input::{SubjectKind, Visibility};
+use crate::name::Name;
+use crate::service::service_of_host;
+use crate::store::Store;
+use crate::table::{RowKey, RowKind};
+
+pub mod decider;
+mod questions;
+
+/// A service or workload, as the control plane says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LearnedSubject {
+    /// What kind of thing it is.
+    pub kind: SubjectKind,
+    /// Its namespace.
+    pub namespace: Name,
+    /// Its name.
+    pub name: Name,
+    /// The row that another source would have for it, as far as its key says so. The one of a ServiceEntry depends on who has
+    /// the host, and is looked up.
+    pub row: Option<RowKey>,
+    /// Its host, if it is a service.
+    pub hosts: Vec<Name>,
+    /// Its addresses; ranges are left out.
+    pub addresses: Vec<IpAddr>,
+    /// What a workload runs as.
+    pub service_account: Option<Name>,
+    /// Who sees it.
+    pub visibility: Visibility,
+    /// The waypoints that it was given, primary first, each once; they hold configuration for it, whatever their weight
+    /// (R98).
+    pub upstream: Vec<LearnedWaypoint>,
+}
+
+/// A waypoint as the control plane names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LearnedWaypoint {
+    /// The service that leads to it.
+    Host {
+        /// The service's namespace.
+        namespace: Name,
+        /// The service's host.
+        host: Name,
+    },
+    /// An address.
+    Ip {
+        /// The network, empty for the default one.
+        network: Name,
+        /// The address.
+        ip: IpAddr,
+    },
+}
+
+impl LearnedWaypoint {
+    /// The name of a Gateway of which no more than this is known: its host, or `NETWORK/IP` without a namespace.
+    pub fn key(&self) -> GatewayKey {
+        match self {
+            Self::Host { namespace, host } => GatewayKey { namespace: namespace.clone(), name: host.clone() },
+            Self::Ip { network, ip } => GatewayKey { namespace: "".into(), name: format!("{network}/{ip}").into() },
+        }
+    }
+
+    /// How the mesh refers to it.
+    pub fn address(&self) -> WaypointAddress {
+        match self {
+            Self::Host { host, .. } => WaypointAddress::Hostname(host.clone()),
+            Self::Ip { network, ip } => WaypointAddress::Ip { network: network.clone(), ip: *ip },
+        }
+    }
+
+    /// Whether this is an address of the Gateway (R5, R6).
+    fn is_of(&self, gateway: &Gateway, network: &Name) -> bool {
+        gateway.addresses.iter().any(|address| match self {
+            Self::Host { namespace, host } => gateway.meta.namespace == *namespace && address.hostname() == Some(host),
+            Self::Ip { network: of, ip } => of == network && address.ip() == Some(*ip),
+        })
+    }
+
+    /// The Gateway of another source that has this address, the first by namespace and name.
+    fn gateway(&self, store: &Store) -> Option<GatewayKey> {
+        let network = &store.facts().network;
+        match self {
+            Self::Host { namespace, .. } => {
+                let mut keys = store.gateways_in(namespace);
+                keys.find(|key| store.gateway(key).is_some_and(|it| self.is_of(it, network))).cloned()
+            }
+            Self::Ip { .. } => store.gateways().find(|(_, it)| self.is_of(it, network)).map(|(key, _)| key.clone()),
+        }
+    }
+}
+
+/// The kind of a workload with this uid, and the row that it would have here; none of another cluster's. The rules for
+/// uids are R58's; what has another form is taken for a WorkloadEntry, which is what a workload from outside is.
+pub fn workload_of_uid(uid: &str, cluster_id: &str) -> (SubjectKind, Option<RowKey>) {
+    let mut parts = uid.splitn(6, '/');
+    let mut part = || parts.next().filter(|part| !part.is_empty());
+    let cluster = part();
+    let group = part().unwrap_or_default();
+    let (kind, namespace, name, rest) = (part(), part(), part(), part());
+    let (row_kind, subject_kind) = match (group, kind) {
+        ("", Some("Pod")) => (RowKind::Pod, SubjectKind::Pod),
+        ("networking.istio.io", Some("WorkloadEntry")) => (RowKind::WorkloadEntry, SubjectKind::WorkloadEntry),
+        ("networking.istio.io", Some("ServiceEntry")) => (RowKind::ServiceEntryEndpoint, SubjectKind::EntryEndpoint),
+        ("discovery.k8s.io", Some("EndpointSlice")) => (RowKind::EndpointSliceEndpoint, SubjectKind::SliceEndpoint),
+        _ => return (SubjectKind::WorkloadEntry, None),
+    };
+    let row = namespace
+        .zip(name)
+        .map(|(namespace, name)| RowKey { part: rest.map(Name::from), ..RowKey::new(row_kind, namespace, name) });
+    (subject_kind, row.filter(|row| cluster == Some(cluster_id) && row.uid(cluster_id).as_deref() == Some(uid)))
+}
+
+/// The kind of a service with this host, and the row that it would have here: a Kubernetes Service's host says whose it is
+/// (R40), all others are of ServiceEntries.
+pub fn service_with_host(host: &str, namespace: &str, cluster_domain: &str) -> (SubjectKind, Option<RowKey>) {
+    match service_of_host(host, cluster_domain).filter(|(of, _)| *of == namespace) {
+        Some((namespace, name)) => (SubjectKind::Service, Some(RowKey::new(RowKind::Service, namespace, name))),
+        None => (SubjectKind::ServiceEntry, None),
+    }
+}
+
+/// A change of what the control plane says, by the name of the resource: a workload's uid or `namespace/host`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LearnedEvent {
+    /// It is now like this, whether or not it was there.
+    Put(Name, LearnedSubject),
+    /// It is gone. Unknown names are fine.
+    Remove(Name),
+}
+
+/// What a sequence of events touched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LearnedChanges {
+    /// Resources that came, went or are different.
+    pub names: BTreeSet<Name>,
+    /// Waypoints whose service came, went, or has other addresses: whoever was given them is concerned.
+    pub waypoints: BTreeSet<LearnedWaypoint>,
+    /// Whether a waypoint was given to somebody for the first time, or one is given to nobody any more.
+    pub others: bool,
+}
+
+/// Everything that the control plane said. A clone costs next to nothing.
+#[derive(Clone, Debug, Default)]
+pub struct LearnedMesh {
+    subjects: OrdMap<Name, Arc<LearnedSubject>>,
+    by_row: imbl::HashMap<RowKey, Name>,
+    /// How many were given each waypoint.
+    given: imbl::OrdMap<LearnedWaypoint, usize>,
+}
+
+impl LearnedMesh {
+    /// Carries out events in their order.
+    pub fn apply(&mut self, events: impl IntoIterator<Item = LearnedEvent>) -> LearnedChanges {
+        let mut changes = LearnedChanges::default();
+        for event in events {
+            let (name, now) = match event {
+                LearnedEvent::Put(name, subject) => (name, Some(Arc::new(subject))),
+                LearnedEvent::Remove(name) => (name, None),
+            };
+            self.set(name, now, &mut changes);
+        }
+        changes
+    }
+
+    /// The subject of this name.
+    pub fn get(&self, name: &str) -> Option<&Arc<LearnedSubject>> {
+        self.subjects.get(name)
+    }
+
+    /// All subjects in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&Name, &Arc<LearnedSubject>)> {
+        self.subjects.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.subjects.len()
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.subjects.is_empty()
+    }
+
+    /// All waypoints that anything was given, in their order.
+    pub fn waypoints(&self) -> impl Iterator<Item = &LearnedWaypoint> {
+        self.given.keys()
+    }
+
+    /// Where a waypoint is dialled (R91); empty where that is not known.
+    pub fn addresses_of(&self, waypoint: &LearnedWaypoint) -> Vec<IpAddr> {
+        match waypoint {
+            LearnedWaypoint::Host { namespace, host } => {
+                let service = self.subjects.get(format!("{namespace}/{host}").as_str());
+                service.map(|service| service.addresses.clone()).unwrap_or_default()
+            }
+            LearnedWaypoint::Ip { ip, .. } => vec![*ip],
+        }
+    }
+
+    fn set(&mut self, name: Name, now: Option<Arc<LearnedSubject>>, changes: &mut LearnedChanges) {
+        let before = match &now {
+            Some(subject) => self.subjects.insert(name.clone(), Arc::clone(subject)),
+            None => self.subjects.remove(&name),
+        };
+        if before == now {
+            return;
+        }
+        let addresses = |subject: &Option<Arc<LearnedSubject>>| subject.as_ref().map(|it| it.addresses.clone());
+        if addresses(&before) != addresses(&now) {
+            for subject in before.iter().chain(&now) {
+                let of_host =
+                    |host: &Name| LearnedWaypoint::Host { namespace: subject.namespace.clone(), host: host.clone() };
+                changes.waypoints.extend(subject.hosts.iter().map(of_host).filter(|it| self.given.contains_key(it)));
+            }
+        }
+        for row in before.iter().filter_map(|before| before.row.as_ref()) {
+            self.by_row.remove(row);
+        }
+        if let Some(row) = now.as_ref().and_then(|now| now.row.clone()) {
+            self.by_row.insert(row, name.clone());
+        }
+        for waypoint in now.iter().flat_map(|now| &now.upstream) {
+            let count = self.given.entry(waypoint.clone()).or_default();
+            *count += 1;
+            changes.others |= *count == 1;
+        }
+        for waypoint in before.iter().flat_map(|before| &before.upstream) {
+            if let Some(count) = self.given.get_mut(waypoint) {
+                *count -= 1;
+                if *count == 0 {
+                    self.given.remove(waypoint);
+                    changes.others = true;
+                }
+            }
+        }
+        changes.names.insert(name);
+    }
+}
+
+#[cfg(test)]
+mod tests;
