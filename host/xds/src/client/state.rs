@@ -1,0 +1,352 @@
+//! What is said to a control plane, as a pure value: the requests of a new stream, the answer to each response, and what
+//! became different. It holds names, versions and hashes, not the resources.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::node::NodeIdentity;
+use crate::proto::authorization::Authorization;
+use crate::proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node, Resource, Status};
+use crate::proto::workload::Address;
+use crate::resource::{ResourceType, Version};
+use crate::wire::AddressFields;
+
+/// Bytes of a NACK's reason; istiod only logs it.
+const REASON_BYTES_MAX: usize = 4096;
+
+/// Bounds of what is taken in.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a resource's name, and of a version.
+    pub name_bytes: usize,
+    /// Resources of one type.
+    pub resources: usize,
+    /// Bytes of all resources of one type together.
+    pub bytes: usize,
+    /// Bytes of names and versions in the first request of a stream. Servers of gRPC refuse requests above 4 MiB unless told
+    /// otherwise, which takes about 40,000 workloads; above this the mesh is asked for anew, without versions.
+    pub versions_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { name_bytes: 1024, resources: 1_000_000, bytes: 512 << 20, versions_bytes: 3 << 20 }
+    }
+}
+
+/// A resource as the control plane sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamResource {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The control plane's own version of it, empty where it has none.
+    pub version: Arc<str>,
+    /// The encoded message.
+    pub body: Bytes,
+}
+
+/// What a response made different. Of a name that occurs several times in it the last occurrence counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// Of which type.
+    pub of: ResourceType,
+    /// New and changed ones, in the order of their names.
+    pub changed: Vec<UpstreamResource>,
+    /// Names of what is gone and was there, in their order.
+    pub removed: Vec<Arc<str>>,
+    /// What could not be taken up; what was held under these names stays.
+    pub rejected: Vec<Rejected>,
+}
+
+/// A resource that could not be taken up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its name, shortened where it is too long.
+    pub name: Arc<str>,
+    /// What is wrong with it.
+    pub why: Arc<str>,
+}
+
+/// The client's side of delta ADS.
+#[derive(Debug)]
+pub struct State {
+    node: Node,
+    limits: Limits,
+    addresses: OfType,
+    authorizations: OfType,
+    /// The server did not take the versions, or did not answer.
+    without_versions: bool,
+}
+
+/// What is held of one type.
+#[derive(Debug, Default)]
+struct OfType {
+    held: BTreeMap<Arc<str>, Held>,
+    bytes: usize,
+    /// Held since before this stream, on which the server was not told of them: nobody will say that they are gone.
+    unconfirmed: BTreeSet<Arc<str>>,
+    answered: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    version: Arc<str>,
+    hash: Version,
+    size: usize,
+}
+
+impl State {
+    /// Nothing is held.
+    pub fn new(identity: &NodeIdentity, limits: Limits) -> Self {
+        Self {
+            node: identity.node(),
+            limits,
+            addresses: OfType::default(),
+            authorizations: OfType::default(),
+            without_versions: false,
+        }
+    }
+
+    /// Takes up what was persisted.
+    pub fn restore<'a>(&mut self, of: ResourceType, resources: impl IntoIterator<Item = &'a UpstreamResource>) {
+        let of_type = self.of_mut(of);
+        for resource in resources {
+            of_type.put(resource.name.clone(), held(resource));
+        }
+    }
+
+    /// A stream was opened: what to ask first. Both types are asked for whole, in the order in which a ztunnel asks.
+    pub fn open(&mut self) -> Vec<DeltaDiscoveryRequest> {
+        let (node, limit, without) = (self.node.clone(), self.limits.versions_bytes, self.without_versions);
+        let mut requests = Vec::new();
+        for of in ResourceType::ALL {
+            let of_type = self.of_mut(of);
+            of_type.answered = false;
+            let versions = if without || of_type.versions_bytes() > limit { None } else { Some(of_type.versions()) };
+            of_type.unconfirmed = match &versions {
+                Some(_) => BTreeSet::new(),
+                None => of_type.held.keys().cloned().collect(),
+            };
+            requests.push(DeltaDiscoveryRequest {
+                node: Some(node.clone()),
+                type_url: of.url().to_owned(),
+                initial_resource_versions: versions.unwrap_or_default(),
+                ..DeltaDiscoveryRequest::default()
+            });
+        }
+        requests
+    }
+
+    /// Takes up a response. The answer to it, and what it made different: none where that is nothing and it is not the first of
+    /// its type on this stream, which says that what is held is fresh.
+    pub fn respond(&mut self, response: DeltaDiscoveryResponse) -> (DeltaDiscoveryRequest, Option<Update>) {
+        let ack = DeltaDiscoveryRequest {
+            type_url: response.type_url.clone(),
+            response_nonce: response.nonce.clone(),
+            ..DeltaDiscoveryRequest::default()
+        };
+        let Some(of) = ResourceType::of_url(&response.type_url) else {
+            let message = "a type that was not asked for".to_owned();
+            // INVALID_ARGUMENT.
+            return (DeltaDiscoveryRequest { error_detail: Some(Status { code: 3, message }), ..ack }, None);
+        };
+        let limits = self.limits;
+        let of_type = self.of_mut(of);
+        let is_first = !std::mem::replace(&mut of_type.answered, true);
+        let removed = of_type.remove_all(response.removed_resources);
+        let mut update = Update { of, changed: Vec::new(), removed, rejected: Vec::new() };
+        let mut changed = BTreeMap::new();
+        for resource in response.resources {
+            of_type.unconfirmed.remove(resource.name.as_str());
+            match accepted(of, resource, &limits).and_then(|it| of_type.fits(it, &limits)) {
+                Ok(resource) => {
+                    if of_type.put(resource.name.clone(), held(&resource)) {
+                        changed.insert(resource.name.clone(), resource);
+                    }
+                }
+                Err(rejected) => update.rejected.push(rejected),
+            }
+        }
+        update.removed.retain(|name| !of_type.held.contains_key(name));
+        update.changed = changed.into_values().collect();
+        let error_detail =
+            (!update.rejected.is_empty()).then(|| Status { code: 3, message: reasons(&update.rejected) });
+        let is_nothing = update.changed.is_empty() && update.removed.is_empty() && update.rejected.is_empty();
+        (DeltaDiscoveryRequest { error_detail, ..ack }, (is_first || !is_nothing).then_some(update))
+    }
+
+    /// Whether something is held of which nobody will say whether it is still there.
+    pub fn is_unsettled(&self) -> bool {
+        ResourceType::ALL.into_iter().any(|of| self.of(of).answered && !self.of(of).unconfirmed.is_empty())
+    }
+
+    /// The server has said all that there is: what it did not name is gone.
+    pub fn settle(&mut self) -> Vec<Update> {
+        let mut updates = Vec::new();
+        for of in ResourceType::ALL {
+            let of_type = self.of_mut(of);
+            if of_type.answered {
+                let gone = std::mem::take(&mut of_type.unconfirmed);
+                let removed = of_type.remove_all(gone);
+                if !removed.is_empty() {
+                    updates.push(Update { of, changed: Vec::new(), removed, rejected: Vec::new() });
+                }
+            }
+        }
+        updates
+    }
+
+    /// Whether every type was answered on this stream.
+    pub fn is_answered(&self) -> bool {
+        ResourceType::ALL.into_iter().all(|of| self.of(of).answered)
+    }
+
+    /// The stream is gone. `for_versions`: because the server did not take the versions of what is held, or did not answer;
+    /// it is asked without them until it has. True when anything was answered on the stream.
+    pub fn close(&mut self, for_versions: bool) -> bool {
+        let was_answered = ResourceType::ALL.into_iter().any(|of| self.of(of).answered);
+        self.without_versions = for_versions || self.without_versions && !was_answered;
+        for of in ResourceType::ALL {
+            self.of_mut(of).answered = false;
+        }
+        was_answered
+    }
+
+    /// How many resources of a type are held.
+    pub fn len(&self, of: ResourceType) -> usize {
+        self.of(of).held.len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        ResourceType::ALL.into_iter().all(|of| self.len(of) == 0)
+    }
+
+    fn of(&self, of: ResourceType) -> &OfType {
+        match of {
+            ResourceType::Address => &self.addresses,
+            ResourceType::Authorization => &self.authorizations,
+        }
+    }
+
+    fn of_mut(&mut self, of: ResourceType) -> &mut OfType {
+        match of {
+            ResourceType::Address => &mut self.addresses,
+            ResourceType::Authorization => &mut self.authorizations,
+        }
+    }
+}
+
+impl OfType {
+    /// True when a reader would see a difference. The version is taken over either way.
+    fn put(&mut self, name: Arc<str>, held: Held) -> bool {
+        let (hash, size) = (held.hash, held.size);
+        let old = self.held.insert(name, held);
+        self.bytes = self.bytes + size - old.as_ref().map_or(0, |old| old.size);
+        old.is_none_or(|old| old.hash != hash)
+    }
+
+    /// The names of those that were there, in their order.
+    fn remove_all(&mut self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<Arc<str>> {
+        let mut removed = BTreeSet::new();
+        for name in names {
+            self.unconfirmed.remove(name.as_ref());
+            if let Some((name, held)) = self.held.remove_entry(name.as_ref()) {
+                self.bytes -= held.size;
+                removed.insert(name);
+            }
+        }
+        removed.into_iter().collect()
+    }
+
+    fn fits(&self, resource: UpstreamResource, limits: &Limits) -> Result<UpstreamResource, Rejected> {
+        let old = self.held.get(&resource.name);
+        let bytes = self.bytes + resource.body.len() - old.map_or(0, |old| old.size);
+        let why = if old.is_none() && self.held.len() >= limits.resources {
+            format!("more than {} resources of a type [limit: resources]", limits.resources)
+        } else if bytes > limits.bytes {
+            format!("more than {} bytes of a type [limit: bytes]", limits.bytes)
+        } else {
+            return Ok(resource);
+        };
+        Err(Rejected { name: resource.name, why: why.into() })
+    }
+
+    /// Bytes that names and versions take in a request, about.
+    fn versions_bytes(&self) -> usize {
+        // Two keys and lengths of the pair, those of the entry, some of them two bytes long.
+        self.held.iter().map(|(name, held)| name.len() + held.version.len() + 10).sum()
+    }
+
+    fn versions(&self) -> BTreeMap<String, String> {
+        self.held.iter().map(|(name, held)| (name.as_ref().to_owned(), held.version.as_ref().to_owned())).collect()
+    }
+}
+
+fn held(resource: &UpstreamResource) -> Held {
+    let UpstreamResource { version, body, .. } = resource;
+    Held { version: version.clone(), hash: Version::of(body), size: body.len() }
+}
+
+/// Checks a resource. What ztunnel could not read either is better refused here, where the reason can be said upstream.
+fn accepted(of: ResourceType, resource: Resource, limits: &Limits) -> Result<UpstreamResource, Rejected> {
+    let Resource { name, version, resource, .. } = resource;
+    let checked = match resource {
+        _ if name.is_empty() => Err("no name".to_owned()),
+        _ if name.len() > limits.name_bytes => Err(format!("a name of {} bytes [limit: name_bytes]", name.len())),
+        _ if version.len() > limits.name_bytes => {
+            Err(format!("a version of {} bytes [limit: name_bytes]", version.len()))
+        }
+        None => Err("no content".to_owned()),
+        Some(content) if content.type_url != of.url() => Err("content of another type".to_owned()),
+        Some(content) => readable(of, content.value.into()),
+    };
+    match checked {
+        Ok(body) => Ok(UpstreamResource { name: name.into(), version: version.into(), body }),
+        Err(why) => Err(Rejected { name: shown(&name, limits.name_bytes).into(), why: why.into() }),
+    }
+}
+
+fn readable(of: ResourceType, body: Bytes) -> Result<Bytes, String> {
+    let checked = match of {
+        ResourceType::Address => Address::decode(&*body).map(drop),
+        ResourceType::Authorization => Authorization::decode(&*body).map(drop),
+    };
+    checked.map_err(|why| format!("cannot be decoded: {why}"))?;
+    if of == ResourceType::Address {
+        AddressFields::of(&body).map_err(|why| why.to_string())?;
+    }
+    Ok(body)
+}
+
+/// The beginning of a text from outside, without control characters.
+fn shown(text: &str, bytes_max: usize) -> String {
+    let mut shown = String::new();
+    for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
+        if shown.len() + c.len_utf8() > bytes_max {
+            break;
+        }
+        shown.push(c);
+    }
+    shown
+}
+
+/// As ztunnel words it: `name: reason; name: reason`.
+fn reasons(rejected: &[Rejected]) -> String {
+    let mut text = String::new();
+    for (at, Rejected { name, why }) in rejected.iter().enumerate() {
+        if text.len() + name.len() + why.len() > REASON_BYTES_MAX {
+            text.push_str(&format!("and {} more", rejected.len() - at));
+            break;
+        }
+        let separator = if at == 0 { "" } else { "; " };
+        text.push_str(&format!("{separator}{}: {why}", shown(name, REASON_BYTES_MAX)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

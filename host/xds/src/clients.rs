@@ -1,0 +1,235 @@
+//! Who is connected, what each of them has taken, and what not: for admin and for counting.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use imbl::{OrdMap, Vector};
+
+use crate::resource::ResourceType;
+use crate::session::Rejected;
+
+/// Rejections that are kept for readers; the newest win.
+const REJECTED_MAX: usize = 64;
+
+/// A stream of a client.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Tells streams apart; never used twice.
+    pub id: u64,
+    /// Where it comes from.
+    pub peer: Option<SocketAddr>,
+    /// Whose token it has, as `namespace/service-account`.
+    pub identity: String,
+    /// The id of its Node message; empty before its first request.
+    pub node: String,
+    /// Since when.
+    pub since: Instant,
+    /// What it was sent and has answered, by type.
+    pub types: BTreeMap<ResourceType, Progress>,
+}
+
+/// How far a client is with one type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Responses sent.
+    pub sent: u64,
+    /// Resources in them.
+    pub resources: u64,
+    /// Responses answered.
+    pub answered: u64,
+    /// The rules of the last response that was sent.
+    pub rules_sent: u64,
+    /// The revision of the last response that was sent.
+    pub revision_sent: u64,
+    /// The rules of the last response that was answered.
+    pub rules: u64,
+    /// The revision of the last response that was answered.
+    pub revision: u64,
+}
+
+/// A resource that a client did not take.
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    /// Which client.
+    pub client: u64,
+    /// Of which type.
+    pub of: ResourceType,
+    /// The resource and the client's reason.
+    pub rejected: Rejected,
+}
+
+/// Everybody who is connected. Shared between the streams and the readers.
+#[derive(Debug, Default)]
+pub struct Clients {
+    connected: ArcSwap<OrdMap<u64, Client>>,
+    rejections: ArcSwap<Vector<Rejection>>,
+    last_id: AtomicU64,
+    /// Counters, in the order of [`Counter::ALL`].
+    counters: [AtomicU64; Counter::ALL.len()],
+}
+
+/// What is counted, since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// Streams opened.
+    Streams,
+    /// Streams refused: no or a wrong token, another node, too many.
+    Refused,
+    /// Responses sent.
+    Responses,
+    /// Resources in them.
+    Resources,
+    /// Resources that clients did not take.
+    Rejected,
+    /// Answers to something that was not under way.
+    Stale,
+    /// Streams ended because an answer did not come.
+    Unanswered,
+}
+
+impl Counter {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Streams, Self::Refused, Self::Responses, Self::Resources, Self::Rejected, Self::Stale, Self::Unanswered];
+
+    /// The name for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Streams => "streams",
+            Self::Refused => "streams_refused",
+            Self::Responses => "responses",
+            Self::Resources => "resources_sent",
+            Self::Rejected => "resources_rejected",
+            Self::Stale => "answers_stale",
+            Self::Unanswered => "streams_unanswered",
+        }
+    }
+}
+
+impl Clients {
+    /// Counts.
+    pub fn count(&self, what: Counter, by: u64) {
+        if let Some(counter) = self.counters.get(what as usize) {
+            counter.fetch_add(by, Ordering::Relaxed);
+        }
+    }
+
+    /// All counters by name.
+    pub fn counters(&self) -> Vec<(String, u64)> {
+        let value = |what: Counter| self.counters.get(what as usize).map_or(0, |it| it.load(Ordering::Relaxed));
+        Counter::ALL.map(|what| (what.name().to_owned(), value(what))).into()
+    }
+
+    /// Those that are connected, in the order in which they came.
+    pub fn connected(&self) -> Vec<Client> {
+        self.connected.load().values().cloned().collect()
+    }
+
+    /// The last resources that were not taken, oldest first.
+    pub fn rejections(&self) -> Vec<Rejection> {
+        self.rejections.load().iter().cloned().collect()
+    }
+
+    pub(crate) fn reject(&self, rejection: &Rejection) {
+        self.count(Counter::Rejected, 1);
+        self.rejections.rcu(|rejections| {
+            let mut rejections = Vector::clone(rejections);
+            if rejections.len() >= REJECTED_MAX {
+                rejections.pop_front();
+            }
+            rejections.push_back(rejection.clone());
+            rejections
+        });
+    }
+
+    /// Lets a client in, unless there are `max` already. It is listed until what is returned is dropped.
+    pub(crate) fn enter(self: &Arc<Self>, mut client: Client, max: usize) -> Option<Entered> {
+        client.id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = client.id;
+        let before = self.connected.rcu(|connected| match connected.len() < max {
+            true => Arc::new(connected.update(id, client.clone())),
+            false => Arc::clone(connected),
+        });
+        if before.len() >= max {
+            return None;
+        }
+        self.count(Counter::Streams, 1);
+        Some(Entered { clients: Arc::clone(self), id })
+    }
+}
+
+/// A client that is listed.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    clients: Arc<Clients>,
+    pub(crate) id: u64,
+}
+
+impl Entered {
+    /// Changes what is listed. Called by one stream about itself only.
+    pub(crate) fn change(&self, change: impl Fn(&mut Client)) {
+        self.clients.connected.rcu(|connected| {
+            let mut connected = OrdMap::clone(connected);
+            if let Some(client) = connected.get_mut(&self.id) {
+                change(client);
+            }
+            connected
+        });
+    }
+
+    pub(crate) fn clients(&self) -> &Clients {
+        &self.clients
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.clients.connected.rcu(|connected| connected.without(&self.id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> Client {
+        Client {
+            id: 0,
+            peer: None,
+            identity: "istio-system/ztunnel".into(),
+            node: String::new(),
+            since: Instant::now(),
+            types: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn whoever_leaves_makes_room() {
+        let clients = Arc::new(Clients::default());
+        let first = clients.enter(client(), 2).unwrap();
+        let second = clients.enter(client(), 2).unwrap();
+        assert!(clients.enter(client(), 2).is_none());
+        second.change(|client| client.node = "n".into());
+        let ids: Vec<_> = clients.connected().iter().map(|it| (it.id, it.node.clone())).collect();
+        assert_eq!(ids, [(first.id, String::new()), (second.id, "n".to_owned())]);
+        drop(first);
+        let third = clients.enter(client(), 2).unwrap();
+        assert!(third.id > second.id, "a number is not used twice");
+        assert_eq!(clients.counters()[0], ("streams".to_owned(), 3));
+    }
+
+    #[test]
+    fn the_newest_rejections_are_kept() {
+        let clients = Clients::default();
+        for number in 0..REJECTED_MAX as u64 + 1 {
+            let rejected = Rejected { name: number.to_string(), reason: String::new() };
+            clients.reject(&Rejection { client: 1, of: ResourceType::Address, rejected });
+        }
+        let kept = clients.rejections();
+        assert_eq!((kept.len(), &*kept[0].rejected.name), (REJECTED_MAX, "1"));
+    }
+}

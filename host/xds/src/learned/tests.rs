@@ -1,0 +1,258 @@
+//! Of what is seen of an Address, and of what clients are told because of it.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use model::batch::{Answer, AnswerChoice, AnswerTarget, Batch};
+use model::decider::Terms;
+use model::decision::{Choice, OnUnreachable};
+use model::description::{Description, Fields, Reach};
+use model::learned::LearnedChanges;
+use model::learned::decider::{LearnedDecider, LearnedTerms};
+use model::store::{Changes, Store};
+use model::{ResolveFailure, Resolver};
+
+use super::mirror::{Mirror, Rewriting, Touched};
+use super::*;
+use crate::client::state::{Update, UpstreamResource};
+use crate::proto::workload::{NamespacedHostname, NetworkAddress, PortList, WeightedWaypoint, WorkloadStatus};
+use crate::resource::{ResourceType, Version, bytes_of_ip};
+use crate::rewrite::{WaypointFields, waypoints_of};
+
+fn to(name: &str) -> GatewayAddress {
+    let hostname =
+        NamespacedHostname { namespace: "infra".into(), hostname: format!("{name}.infra.svc.cluster.local") };
+    GatewayAddress { destination: Some(Destination::Hostname(hostname)), hbone_mtls_port: 15008 }
+}
+
+fn host(name: &str) -> LearnedWaypoint {
+    LearnedWaypoint::Host { namespace: "infra".into(), host: format!("{name}.infra.svc.cluster.local").into() }
+}
+
+fn service(name: &str, namespace: &str, waypoint: Option<GatewayAddress>, canary: &[(&str, u32)]) -> Service {
+    let weighted =
+        canary.iter().map(|(name, weight)| WeightedWaypoint { destination: Some(to(name)), weight: *weight });
+    Service {
+        name: name.into(),
+        namespace: namespace.into(),
+        hostname: format!("{name}.{namespace}.svc.cluster.local"),
+        addresses: vec![NetworkAddress { address: bytes_of_ip([10, 1, 0, 1].into()), ..NetworkAddress::default() }],
+        waypoint,
+        weighted_waypoints: weighted.collect(),
+        ..Service::default()
+    }
+}
+
+fn endpoint(uid: &str, of: &str, status: WorkloadStatus) -> Workload {
+    Workload {
+        uid: uid.into(),
+        status: status.into(),
+        services: [(of.to_owned(), PortList::default())].into(),
+        ..Workload::default()
+    }
+}
+
+/// With a field that this agent does not know.
+fn sent(address: Type) -> UpstreamResource {
+    let name = match &address {
+        Type::Workload(it) => it.uid.clone(),
+        Type::Service(it) => format!("{}/{}", it.namespace, it.hostname),
+    };
+    let mut body = Address { r#type: Some(address) }.encode_to_vec();
+    prost::encoding::string::encode(1000, &"future".to_owned(), &mut body);
+    UpstreamResource { name: name.into(), version: "1".into(), body: body.into() }
+}
+
+fn update(changed: Vec<UpstreamResource>, removed: &[&str]) -> Update {
+    let removed = removed.iter().map(|name| (*name).into()).collect();
+    Update { of: ResourceType::Address, changed, removed, rejected: Vec::new() }
+}
+
+#[test]
+fn a_service_is_seen_with_its_waypoints_primary_first_and_each_once() {
+    let cart = Type::Service(service("cart", "shop", Some(to("wp")), &[("next", 0), ("wp", 100)]));
+    let seen = subject("shop/cart.shop.svc.cluster.local", &cart, &Facts::default()).unwrap();
+    assert_eq!((seen.kind, seen.upstream), (SubjectKind::Service, vec![host("wp"), host("next")]));
+    assert_eq!((&*seen.name, seen.addresses), ("cart", vec![IpAddr::from([10, 1, 0, 1])]));
+    assert_eq!(seen.row.map(|row| row.to_string()).as_deref(), Some("Service shop/cart"));
+    assert_eq!(subject("shop/other", &cart, &Facts::default()), None, "a name that is not the key");
+}
+
+#[test]
+fn a_private_entry_and_a_workload_are_seen_as_what_they_are() {
+    let mut books = service("books", "shop", None, &[]);
+    books.hostname = "books.example".into();
+    books.set_visibility(workload::Visibility::Namespace);
+    let seen = subject("shop/books.example", &Type::Service(books), &Facts::default()).unwrap();
+    assert_eq!(
+        (seen.kind, seen.visibility, seen.upstream.len()),
+        (SubjectKind::ServiceEntry, Visibility::OwnNamespace, 0)
+    );
+    let ip = NetworkAddress { network: "n".into(), address: bytes_of_ip([10, 9, 9, 9].into()), length: None };
+    let by_ip = GatewayAddress { destination: Some(Destination::Address(ip)), hbone_mtls_port: 15008 };
+    let pod = Workload {
+        uid: "Kubernetes//Pod/shop/p".into(),
+        namespace: "shop".into(),
+        waypoint: Some(by_ip),
+        ..Workload::default()
+    };
+    let seen = subject("Kubernetes//Pod/shop/p", &Type::Workload(pod), &Facts::default()).unwrap();
+    assert_eq!(seen.upstream, [LearnedWaypoint::Ip { network: "n".into(), ip: [10, 9, 9, 9].into() }]);
+    assert_eq!((seen.kind, seen.service_account.as_deref()), (SubjectKind::Pod, Some("default")));
+}
+
+/// Sends services through the waypoint `next` where it may, and keeps the rest.
+struct ToNext(OnUnreachable);
+
+impl Resolver for ToNext {
+    fn resolve(&self, batch: &Batch<'_>) -> Result<Vec<Answer>, ResolveFailure> {
+        let next = |index: &&u32| batch.gateways[**index as usize].key.name.starts_with("next.");
+        let choice = |found: Option<&u32>| match found {
+            Some(gateway) => {
+                AnswerChoice::Waypoints(vec![AnswerTarget { gateway: *gateway, address: Some(0), weight: 100 }])
+            }
+            None => AnswerChoice::Keep,
+        };
+        let answer = |choice| Answer {
+            choice,
+            on_unreachable: self.0,
+            reason: None,
+            second_reason: None,
+            ingress: false,
+            tunnel: None,
+        };
+        Ok(batch.subjects.iter().map(|it| answer(choice(it.candidates.iter().find(next)))).collect())
+    }
+}
+
+/// A mirror and what decides for it.
+struct Case {
+    mirror: Mirror,
+    decider: LearnedDecider,
+    store: Store,
+}
+
+impl Case {
+    fn new(on_unreachable: OnUnreachable) -> Self {
+        let description = Description {
+            name: "next".into(),
+            version: "1".into(),
+            reads: Vec::new(),
+            fields: Fields { upstream: true, ..Fields::default() },
+            references: Vec::new(),
+            reach: Reach::Referenced,
+        };
+        let terms = Terms { settings: "".into(), denied: Choice::Direct, undecided: Choice::Keep, unresolved: None };
+        let terms = LearnedTerms { terms, allow_unprogrammed: false };
+        let (mirror, store) = (Mirror::default(), Store::new(Facts::default()));
+        let resolver = Arc::new(ToNext(on_unreachable));
+        let decider = LearnedDecider::new(Arc::new(description), resolver, terms, &store, mirror.mesh(), 0);
+        Self { mirror, decider: decider.map_err(|(_, why)| why).unwrap(), store }
+    }
+
+    fn apply(&mut self, update: &Update) -> Touched {
+        let touched = self.mirror.apply(update, self.store.facts());
+        let moved = self.decider.apply(&self.store, &Changes::default(), self.mirror.mesh(), &touched.learned, 1);
+        let names = touched.addresses.iter().cloned().chain(moved.into_iter().map(|it| it.name));
+        let rewriting = Rewriting { rows: self.decider.rows(), rules: 7 };
+        assert_eq!(self.mirror.publish(names.collect::<Vec<_>>(), &touched.reachable, rewriting), []);
+        touched
+    }
+
+    fn body(&self, name: &str) -> Bytes {
+        self.mirror.snapshot(7, 1).addresses.get(name).unwrap().body().clone()
+    }
+
+    fn waypoints(&self, name: &str) -> WaypointFields {
+        waypoints_of(&self.body(name)).unwrap().unwrap()
+    }
+}
+
+const CART: &str = "shop/cart.shop.svc.cluster.local";
+
+#[test]
+fn what_is_kept_goes_out_as_it_came_in_and_what_is_moved_but_for_its_waypoints() {
+    let mut case = Case::new(OnUnreachable::Fail);
+    let kept = sent(Type::Service(service("plain", "shop", Some(to("wp")), &[])));
+    let moved = sent(Type::Service(service("cart", "shop", Some(to("wp")), &[("wp", 100), ("next", 0)])));
+    let odd = UpstreamResource { name: "odd".into(), version: "".into(), body: Bytes::from_static(&[0x1a, 0x00]) };
+    case.apply(&update(vec![kept.clone(), moved, odd.clone()], &[]));
+    let snapshot = case.mirror.snapshot(7, 1);
+    assert_eq!(snapshot.addresses.len(), 3);
+    for same in [&kept, &odd] {
+        let resource = snapshot.addresses.get(&same.name).unwrap();
+        assert_eq!((resource.body(), resource.version()), (&same.body, Version::of(&same.body)), "{}", same.name);
+        assert_eq!(resource.body().as_ptr(), same.body.as_ptr(), "the very bytes");
+    }
+    assert_eq!(case.waypoints(CART), WaypointFields { waypoint: Some(to("next")), weighted: Vec::new() });
+    let Some(Type::Service(told)) = decoded(&case.body(CART)) else { panic!("no service") };
+    let expected = Service { waypoint: Some(to("next")), ..service("cart", "shop", None, &[]) };
+    assert_eq!(told, expected);
+    assert!(case.body(CART).ends_with(b"future"));
+    assert_eq!(snapshot.addresses.get(CART).unwrap().stamp().rules, 7);
+}
+
+#[test]
+fn what_is_not_programmed_any_more_is_kept_and_what_is_gone_is_gone() {
+    let mut case = Case::new(OnUnreachable::Fail);
+    case.apply(&update(
+        vec![sent(Type::Service(service("cart", "shop", Some(to("wp")), &[("wp", 100), ("next", 0)])))],
+        &[],
+    ));
+    let only = sent(Type::Service(service("cart", "shop", Some(to("wp")), &[])));
+    case.apply(&update(vec![only.clone()], &[]));
+    assert_eq!(case.body(CART), only.body);
+    let touched = case.apply(&update(Vec::new(), &[CART]));
+    assert_eq!(touched.addresses, BTreeSet::from([CART.into()]));
+    assert!(case.mirror.snapshot(7, 1).addresses.is_empty() && case.mirror.mesh().is_empty());
+    assert_eq!(case.mirror.upstream(ResourceType::Address).len(), 0);
+}
+
+#[test]
+fn a_bypass_follows_the_health_of_the_waypoint() {
+    let mut case = Case::new(OnUnreachable::Bypass);
+    let next = "infra/next.infra.svc.cluster.local";
+    let cart = sent(Type::Service(service("cart", "shop", Some(to("wp")), &[("wp", 100), ("next", 0)])));
+    case.apply(&update(vec![cart], &[]));
+    assert_eq!(case.waypoints(CART), WaypointFields::default(), "nothing is behind it");
+    let through = WaypointFields { waypoint: Some(to("next")), weighted: Vec::new() };
+    let pod = |uid: &str, status| sent(Type::Workload(endpoint(uid, next, status)));
+    let touched = case.apply(&update(
+        vec![pod("c//Pod/infra/a", WorkloadStatus::Healthy), pod("c//Pod/infra/b", WorkloadStatus::Healthy)],
+        &[],
+    ));
+    assert_eq!((touched.reachable, case.waypoints(CART)), ([next.into()].into(), through.clone()));
+    case.apply(&update(vec![pod("c//Pod/infra/a", WorkloadStatus::Unhealthy)], &[]));
+    assert_eq!(case.waypoints(CART), through, "one is left");
+    case.apply(&update(Vec::new(), &["c//Pod/infra/b"]));
+    assert_eq!(case.waypoints(CART), WaypointFields::default());
+    case.apply(&update(vec![pod("c//Pod/infra/a", WorkloadStatus::Healthy)], &[]));
+    assert_eq!(case.waypoints(CART), through);
+}
+
+#[test]
+fn policies_pass_byte_for_byte() {
+    let mut mirror = Mirror::default();
+    let policy = UpstreamResource {
+        name: "shop/deny".into(),
+        version: "".into(),
+        body: Bytes::from_static(&[0x0a, 0x04, b'd', b'e', b'n', b'y']),
+    };
+    let update = |changed, removed| Update { of: ResourceType::Authorization, changed, removed, rejected: Vec::new() };
+    let touched = mirror.apply(&update(vec![policy.clone()], Vec::new()), &Facts::default());
+    assert_eq!(touched.learned, LearnedChanges::default());
+    assert_eq!(mirror.snapshot(1, 1).authorizations.get("shop/deny").unwrap().body(), &policy.body);
+    mirror.apply(&update(Vec::new(), vec!["shop/deny".into()]), &Facts::default());
+    assert!(mirror.snapshot(1, 1).authorizations.is_empty());
+}
+
+#[test]
+fn new_rules_are_published_whole() {
+    let mut case = Case::new(OnUnreachable::Fail);
+    let cart = sent(Type::Service(service("cart", "shop", Some(to("wp")), &[("wp", 100), ("next", 0)])));
+    case.apply(&update(vec![cart.clone()], &[]));
+    let nothing = imbl::OrdMap::new();
+    assert_eq!(case.mirror.publish_all(Rewriting { rows: &nothing, rules: 8 }), []);
+    assert_eq!(case.body(CART), cart.body);
+    assert_eq!(case.mirror.snapshot(8, 1).addresses.get(CART).unwrap().stamp().rules, 8);
+}
