@@ -10,10 +10,12 @@ use anyhow::{Context, Result, bail};
 use crate::setup::{self, Source, Toolchain};
 use crate::{process, workspace};
 
-/// Package, cargo's name for its library, and the artefact's name.
-const PLUGINS: [(&str, &str, &str); 2] = [
-    ("plugin-istio", "plugin_istio.wasm", "istio.wasm"),
-    ("plugin-service-account", "plugin_service_account.wasm", "service-account.wasm"),
+/// Package, cargo's name for its library, the artefact's name, and a folder for its build. A plugin that has another one as a
+/// part needs a folder of its own: cargo writes the library of that part as well, without its exports, over the real one.
+const PLUGINS: [(&str, &str, &str, &str); 3] = [
+    ("plugin-istio", "plugin_istio.wasm", "istio.wasm", "target/guest"),
+    ("plugin-service-account", "plugin_service_account.wasm", "service-account.wasm", "target/guest"),
+    ("plugin-locality", "plugin_locality.wasm", "locality.wasm", "target/guest/locality"),
 ];
 const KERNEL_PACKAGE: &str = "ebpf-programs";
 /// The program in that package, and the artefact.
@@ -36,15 +38,10 @@ pub(crate) fn run(source: Source) -> Result<()> {
 }
 
 fn plugins(toolchain: &Toolchain) -> Result<()> {
-    let target = workspace::root().join("target/guest");
-    let mut command = guest_build(toolchain, &target, "guest");
-    for (package, _, _) in PLUGINS {
-        command.args(["--package", package]);
-    }
-    process::run(&mut command)?;
-    let made = target.join(toolchain.target).join("guest");
-    for (_, library, artifact) in PLUGINS {
-        publish(&made.join(library), artifact)?;
+    for (package, library, artifact, target) in PLUGINS {
+        let target = workspace::root().join(target);
+        process::run(guest_build(toolchain, &target, "guest").args(["--package", package]))?;
+        publish(&target.join(toolchain.target).join("guest").join(library), artifact)?;
     }
     Ok(())
 }

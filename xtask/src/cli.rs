@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::setup::Source;
-use crate::{bench, build, check, demo, fuzz, setup, test, tidy};
+use crate::{bench, build, check, demo, e2e, fuzz, setup, test, tidy};
 
 /// Sets up, builds, shows and tests wayswitch. Every command first makes what it needs.
 #[derive(Parser)]
@@ -33,6 +33,11 @@ enum Command {
     },
     /// Runs every test. As root, or with CI=true, a kernel test that cannot run is a failure.
     Test,
+    /// Runs the agent against a real peer that is not ours. Needs root, and the peer's program.
+    E2e {
+        /// Against what.
+        peer: e2e::Peer,
+    },
     /// What CI asks of a change: format, lints, documentation, tests, licences, tidiness.
     Check,
     /// Checks what no compiler checks: who depends on whom, file lengths, links, stray words.
@@ -60,6 +65,7 @@ impl Cli {
             Command::Build => build::run(self.toolchain),
             Command::Demo { arguments } => demo::run(self.toolchain, &arguments),
             Command::Test => test::run(self.toolchain),
+            Command::E2e { peer } => e2e::run(self.toolchain, peer),
             Command::Check => check::run(self.toolchain),
             Command::Tidy => tidy::run(),
             Command::Bench { filter } => bench::run(self.toolchain, filter.as_deref()),

@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod cli;
 mod demo;
+mod e2e;
 mod fuzz;
 mod metadata;
 mod process;

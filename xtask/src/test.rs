@@ -1,6 +1,6 @@
 //! `cargo xtask test`: builds all, runs every test there is, and adds up.
 
-mod tally;
+pub(crate) mod tally;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -12,7 +12,8 @@ use crate::{build, tidy, workspace};
 use tally::Tally;
 
 /// Crates outside the default members whose tests run on the host. None of them needs wasmtime.
-pub(crate) const BESIDE_DEFAULT: [&str; 4] = ["plugin-istio", "plugin-service-account", "wayswitch-sdk", "xtask"];
+pub(crate) const BESIDE_DEFAULT: [&str; 5] =
+    ["plugin-istio", "plugin-locality", "plugin-service-account", "wayswitch-sdk", "xtask"];
 /// Makes a kernel test that cannot run fail instead of printing SKIPPED.
 const REQUIRE_KERNEL: &str = "WAYSWITCH_REQUIRE_KERNEL";
 

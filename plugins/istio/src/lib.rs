@@ -34,4 +34,5 @@ impl Resolver for Istio {
     }
 }
 
+#[cfg(feature = "component")]
 wayswitch_sdk::export!(Istio);

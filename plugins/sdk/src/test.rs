@@ -78,6 +78,21 @@ impl Mesh {
         self
     }
 
+    /// What the control plane chose for every subject: names of Gateways, primary first.
+    #[must_use]
+    pub fn upstream(mut self, gateways: &[&str]) -> Self {
+        let names: Vec<String> = gateways.iter().map(|name| (*name).to_owned()).collect();
+        self.subjects.iter_mut().for_each(|subject| subject.upstream = Some(names.clone()));
+        self
+    }
+
+    /// No subject has labels or annotations: a mesh known only through xDS.
+    #[must_use]
+    pub fn unlabelled(mut self) -> Self {
+        self.subjects.iter_mut().for_each(|subject| (subject.labels, subject.annotations) = (None, None));
+        self
+    }
+
     /// The batch as a plugin sees it that declared everything: every key, every field, all Gateways.
     #[must_use]
     pub fn batch(&self) -> Batch {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{HBONE_PORT, StatusAddress, SubjectKind, Visibility};
+use crate::{HBONE_PORT, Locality, StatusAddress, SubjectKind, Visibility};
 
 pub(super) type Keys = BTreeMap<String, String>;
 
@@ -75,6 +75,7 @@ pub struct GatewayDraft {
     pub(super) class: Option<ClassDraft>,
     pub(super) listeners: Vec<ListenerDraft>,
     pub(super) addresses: Vec<StatusAddress>,
+    pub(super) endpoints: Vec<(Locality, u32)>,
 }
 
 /// A Gateway without class, listeners and addresses.
@@ -88,6 +89,7 @@ pub fn gateway(namespace: &str, name: &str) -> GatewayDraft {
         class: None,
         listeners: Vec::new(),
         addresses: Vec::new(),
+        endpoints: Vec::new(),
     }
 }
 
@@ -101,6 +103,13 @@ pub fn waypoint(namespace: &str, name: &str) -> GatewayDraft {
 }
 
 impl GatewayDraft {
+    /// How many endpoints are ready, and where.
+    #[must_use]
+    pub fn endpoints(mut self, endpoints: &[(Locality, u32)]) -> Self {
+        self.endpoints = endpoints.to_vec();
+        self
+    }
+
     #[must_use]
     pub fn label(mut self, key: &str, value: &str) -> Self {
         self.labels.insert(key.to_owned(), value.to_owned());
@@ -175,6 +184,8 @@ pub struct SubjectDraft {
     pub(super) service_account: Option<String>,
     pub(super) name: Option<String>,
     pub(super) hosts: Vec<String>,
+    /// Names of Gateways, primary first.
+    pub(super) upstream: Option<Vec<String>>,
 }
 
 fn subject(kind: SubjectKind, namespace: &str) -> SubjectDraft {
@@ -187,6 +198,7 @@ fn subject(kind: SubjectKind, namespace: &str) -> SubjectDraft {
         service_account: None,
         name: None,
         hosts: Vec::new(),
+        upstream: None,
     }
 }
 

@@ -1,11 +1,10 @@
-//! From the mesh of a test to the batch of one plugin: the same cut that the host makes. Counts of endpoints and what the
-//! control plane chose are not part of a test's mesh; a test that wants them writes them into the batch.
+//! From the mesh of a test to the batch of one plugin: the same cut that the host makes.
 
 use super::Mesh;
 use super::draft::{Admits, GatewayDraft, Keys, NamespaceDraft, SubjectDraft};
 use crate::{
-    Batch, Description, Fields, Gateway, GatewayClass, Listener, Locality, Namespace, Node, Pair, Reach, Reference,
-    Source, Subject,
+    Batch, Description, Endpoints, Fields, Gateway, GatewayClass, Listener, Locality, Namespace, Node, Pair, Reach,
+    Reference, Source, Subject,
 };
 
 /// Ids of selectors mean nothing; starting away from zero keeps a plugin from taking one for an index.
@@ -133,7 +132,7 @@ impl Cut<'_> {
             gateway_class: class,
             listeners: listeners.collect(),
             addresses: gateway.addresses.clone(),
-            endpoints: Vec::new(),
+            endpoints: if self.has(Fields::ENDPOINTS) { endpoints(gateway) } else { Vec::new() },
         }
     }
 
@@ -150,15 +149,21 @@ impl Cut<'_> {
             service_account: subject.service_account.clone().filter(|_| self.has(Fields::SERVICE_ACCOUNT)),
             name: subject.name.clone().filter(|_| self.has(Fields::NAME)),
             hosts: if self.has(Fields::HOSTS) { subject.hosts.clone() } else { Vec::new() },
-            upstream: None,
+            upstream: subject.upstream.as_ref().filter(|_| self.has(Fields::UPSTREAM)).map(|names| self.named(names)),
         }
+    }
+
+    fn named(&self, names: &[String]) -> Vec<u32> {
+        let index =
+            |name: &String| self.gateways.iter().zip(0..).find(|(it, _)| it.name == *name).map(|(_, index)| index);
+        names.iter().filter_map(index).collect()
     }
 
     fn candidates(&self, subject: &SubjectDraft) -> Vec<u32> {
         let meant = |gateway: &GatewayDraft| match self.description.reach {
             Reach::All => true,
             Reach::OwnNamespace => gateway.namespace == subject.namespace || self.refers(subject, gateway),
-            Reach::Referenced => self.refers(subject, gateway),
+            Reach::Referenced => self.refers(subject, gateway) || chosen(subject, gateway),
         };
         self.gateways.iter().zip(0..).filter(|(gateway, _)| meant(gateway)).map(|(_, index)| index).collect()
     }
@@ -179,4 +184,13 @@ fn names(reference: &Reference, labels: &Keys, default_namespace: &str, gateway:
     let namespace = reference.namespace_label.as_ref().and_then(|key| labels.get(key));
     labels.get(&reference.name_label) == Some(&gateway.name)
         && namespace.map_or(default_namespace, String::as_str) == gateway.namespace
+}
+
+/// What the control plane chose is always a candidate.
+fn chosen(subject: &SubjectDraft, gateway: &GatewayDraft) -> bool {
+    subject.upstream.iter().flatten().any(|name| *name == gateway.name)
+}
+
+fn endpoints(gateway: &GatewayDraft) -> Vec<Endpoints> {
+    gateway.endpoints.iter().map(|(locality, ready)| Endpoints { locality: locality.clone(), ready: *ready }).collect()
 }
