@@ -6,5 +6,7 @@ pub mod conformance;
 pub mod demo;
 pub mod edited;
 pub mod guests;
+pub mod hub;
 pub mod mesh;
 pub mod native;
+pub mod ztunnel;

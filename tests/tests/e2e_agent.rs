@@ -27,5 +27,11 @@ mod commands;
 #[path = "e2e_agent/capture.rs"]
 mod capture;
 
+#[path = "e2e_agent/ztunnels.rs"]
+mod ztunnels;
+
+#[path = "e2e_agent/upstream.rs"]
+mod upstream;
+
 #[path = "e2e_agent/demo.rs"]
 mod demo;

@@ -22,7 +22,10 @@ use model::table::{RowKey, RowKind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
+use xds::client::status::Freshness;
+use xds::clients::Clients;
+use xds::resource::{ResourceType, Snapshot};
 
 use crate::capture;
 use crate::conductor::Message;
@@ -30,6 +33,7 @@ use crate::config::AdminAddress;
 use crate::explanation::{Dropped, Explainer, NotExplained};
 use crate::output;
 use crate::published::Published;
+use crate::ztunnels;
 
 /// Decisions of one answer; more are asked for by namespace.
 const DECISIONS_MAX: usize = 50_000;
@@ -42,6 +46,10 @@ pub(crate) struct Admin {
     pub(crate) conductor: SyncSender<Message>,
     pub(crate) explanations: Arc<Semaphore>,
     pub(crate) captures: Arc<Semaphore>,
+    /// Where ztunnels are served.
+    pub(crate) clients: Option<Arc<Clients>>,
+    /// What they are told.
+    pub(crate) newest: Option<watch::Receiver<Arc<Snapshot>>>,
 }
 
 /// Explanations under way at once.
@@ -60,7 +68,9 @@ pub(crate) async fn serve(
         .route("/decisions", get(decisions))
         .route("/explain", get(explain))
         .route("/capture", get(capture))
-        .route("/sinks", get(sinks));
+        .route("/sinks", get(sinks))
+        .route("/xds", get(xds))
+        .route("/xds/resources", get(resources));
     // A port can be reached by every process of the network namespace: there only questions are answered.
     let router = match &address {
         AdminAddress::Unix(_) => router.route("/rollback", post(rollback)),
@@ -121,12 +131,17 @@ fn remove_socket(path: &Path) -> io::Result<()> {
 /// Ready: rules are in force and every sink has them.
 async fn readyz(State(admin): State<Admin>) -> Response {
     let behind = admin.published.behind.load_full();
-    let ready = admin.published.active.load().is_some() && behind.is_empty();
+    let upstream = admin.published.upstream.status.load_full();
+    let is_told = upstream.as_ref().as_ref().is_none_or(|it| *it.freshness() != Freshness::Unknown);
+    let ready = admin.published.active.load().is_some() && behind.is_empty() && is_told;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let table = admin.published.table.load();
     let problems = admin.published.problems.load_full();
-    let body = json!({ "ready": ready, "rules": table.rules, "revision": table.revision,
+    let mut body = json!({ "ready": ready, "rules": table.rules, "revision": table.revision,
         "behind": *behind, "manifestProblems": *problems });
+    if let (Some(status), Value::Object(fields)) = (&*upstream, &mut body) {
+        fields.insert("upstream".to_owned(), ztunnels::freshness(status));
+    }
     (status, Json(body)).into_response()
 }
 
@@ -251,6 +266,47 @@ async fn sinks(State(admin): State<Admin>) -> Response {
         }
         None => error(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping"),
     }
+}
+
+/// Who is served over xDS, how far each is, and what was not taken.
+async fn xds(State(admin): State<Admin>) -> Response {
+    match admin.clients {
+        Some(clients) => Json(ztunnels::to_json(&clients)).into_response(),
+        None => error(StatusCode::NOT_FOUND, "no ztunnel is served: --xds-listen is not set"),
+    }
+}
+
+#[derive(Deserialize)]
+struct Resource {
+    name: Option<String>,
+    version: Option<String>,
+}
+
+/// What decided what a ztunnel has: by the name or the version that it has of a resource.
+async fn resources(State(admin): State<Admin>, Query(of): Query<Resource>) -> Response {
+    let Some(newest) = admin.newest.map(|it| Arc::clone(&it.borrow())) else {
+        return error(StatusCode::NOT_FOUND, "no ztunnel is served: --xds-listen is not set");
+    };
+    if of.name.is_none() && of.version.is_none() {
+        return error(StatusCode::BAD_REQUEST, "name or version is needed");
+    }
+    let is_meant = |it: &&Arc<xds::resource::Resource>| {
+        of.name.as_deref().is_none_or(|name| name == &**it.name())
+            && of.version.as_deref().is_none_or(|version| it.version().is(version))
+    };
+    let (table, store) = (admin.published.table.load_full(), admin.store.load_full());
+    let (active, learned) = (admin.published.active.load_full(), admin.published.upstream.rows.load_full());
+    let decided = ztunnels::Decided { table: &table, facts: store.facts(), learned: &learned };
+    let found = ResourceType::ALL.into_iter().flat_map(|of| {
+        let resources = newest.of(of).by_name().values().filter(is_meant).take(DECISIONS_MAX);
+        resources.map(move |it| (of, it)).collect::<Vec<_>>()
+    });
+    let found: Vec<Value> = found.map(|(of, resource)| decided.to_json(of, resource)).collect();
+    let digest = active.as_ref().map(|active| active.component.facts().digest.clone());
+    let named = active.as_ref().map(|active| active.named.clone());
+    Json(json!({ "rules": newest.rules, "revision": newest.revision, "component": named, "digest": digest,
+        "resources": found }))
+    .into_response()
 }
 
 async fn rollback(State(admin): State<Admin>) -> Response {

@@ -10,14 +10,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use engine::{Candidate, Refusal, Stage};
-use model::sink::Sink;
+use engine::{Candidate, Loaded, Refusal, Stage};
+use model::decider::Terms;
+use model::sink::{Decided, Sink, Step};
 use model::store::{Changes, Event};
-use model::table::RowChange;
 use model::{Decider, Mesh, Store, Table};
 use tokio::sync::oneshot;
 
 use crate::published::{Active, Published, Refused, SwapReport};
+use crate::upstream::{self, Upstream};
 
 /// Changes that are remembered for a candidate that was decided on an older mesh.
 const RECENT_MAX: usize = 4096;
@@ -35,6 +36,8 @@ pub(crate) enum Message {
     Objects(Vec<Event>),
     /// MeshConfig says something else.
     Mesh(Box<Mesh>),
+    /// What the control plane said, or that it is gone.
+    Upstream(Box<xds::client::Event>),
     /// Rules that may be published. `at`: the end of the debounce. `done` is told why they were refused after all.
     Candidate { named: String, at: Instant, candidate: Box<Candidate>, done: SyncSender<Option<Refusal>> },
     /// Rules that may not.
@@ -61,6 +64,8 @@ pub(crate) struct Conductor {
     recent_size: usize,
     /// The revision just before the first of `recent`.
     recent_from: u64,
+    /// The control plane, where there is one.
+    upstream: Option<Upstream>,
 }
 
 struct Ruling {
@@ -76,6 +81,7 @@ impl Conductor {
         published: Arc<Published>,
         sinks: Vec<Box<dyn Sink + Send>>,
         rules: u64,
+        upstream: Option<Upstream>,
     ) -> Self {
         let recent_from = store.revision();
         let recent = VecDeque::new();
@@ -90,6 +96,7 @@ impl Conductor {
             recent,
             recent_size: 0,
             recent_from,
+            upstream,
         }
     }
 
@@ -98,8 +105,18 @@ impl Conductor {
         let mut tend = Instant::now() + TEND_EVERY;
         loop {
             match messages.recv_timeout(tend.saturating_duration_since(Instant::now())) {
-                Ok(Message::Objects(events)) => self.follow(|store| store.apply_all(events)),
-                Ok(Message::Mesh(mesh)) => self.follow(|store| store.set_mesh(*mesh)),
+                Ok(Message::Objects(events)) => {
+                    let objects = events.iter().map(Event::key).collect();
+                    self.follow(Step { objects, ..Step::default() }, |store| store.apply_all(events));
+                }
+                Ok(Message::Mesh(mesh)) => {
+                    self.follow(Step { mesh: true, ..Step::default() }, |store| store.set_mesh(*mesh));
+                }
+                Ok(Message::Upstream(event)) => {
+                    if let Some(upstream) = &mut self.upstream {
+                        upstream.take(&event, &self.store);
+                    }
+                }
                 Ok(Message::Candidate { named, at, candidate, done }) => {
                     let _gone = done.send(self.publish(named, at, *candidate).err());
                 }
@@ -108,10 +125,14 @@ impl Conductor {
                     let _gone = reply.send(self.roll_back());
                 }
                 Ok(Message::Counters(reply)) => {
-                    let counters = self.sinks.iter_mut().map(|sink| (sink.name(), sink.counters())).collect();
-                    let _gone = reply.send(counters);
+                    let sinks = self.sinks.iter_mut().map(|sink| (sink.name(), sink.counters()));
+                    let upstream = self.upstream.iter().map(|it| ("upstream", it.counters()));
+                    let _gone = reply.send(sinks.chain(upstream).collect());
                 }
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    self.upstream.iter_mut().for_each(Upstream::save);
+                    return;
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     self.tend();
                     tend = Instant::now() + TEND_EVERY;
@@ -120,7 +141,7 @@ impl Conductor {
         }
     }
 
-    fn follow(&mut self, change: impl FnOnce(&mut Store) -> Changes) {
+    fn follow(&mut self, mut step: Step, change: impl FnOnce(&mut Store) -> Changes) {
         let before = self.store.revision();
         let changes = change(&mut self.store);
         // Changes may be empty all the same: some objects only matter to who looks at the whole mesh.
@@ -135,23 +156,27 @@ impl Conductor {
             self.recent_size -= size(&forgotten);
             self.recent_from = revision;
         }
+        if let Some(upstream) = &mut self.upstream {
+            upstream.follow(&self.store, &changes);
+        }
         if let Some(ruling) = &mut self.ruling {
-            let moved = ruling.decider.apply(&self.store, &changes);
+            step.moved = ruling.decider.apply(&self.store, &changes);
+            step.changes = changes;
             let revision = self.store.revision();
-            tracing::info!(revision, events = revision - before, moved = moved.len(), "the mesh changed");
-            self.update_sinks(&moved);
+            tracing::info!(revision, events = revision - before, moved = step.moved.len(), "the mesh changed");
+            self.update_sinks(&step);
         }
     }
 
     /// Moves single rows in every sink. One that fails gets the whole table again.
-    fn update_sinks(&mut self, moved: &[RowChange]) {
+    fn update_sinks(&mut self, step: &Step) {
         let Some(ruling) = &self.ruling else { return };
-        let table = ruling.decider.table();
+        let now = Decided { store: &self.store, table: ruling.decider.table() };
         let mut behind = Vec::new();
         for sink in &mut self.sinks {
-            let Err(error) = sink.update(table, moved) else { continue };
+            let Err(error) = sink.update(now, step) else { continue };
             tracing::warn!(%error, "rows could not be moved; publishing the whole table again");
-            if let Err(error) = sink.prepare(table).and_then(|()| sink.commit()) {
+            if let Err(error) = sink.prepare(now).and_then(|()| sink.commit()) {
                 tracing::error!(%error, "a sink is behind the table");
                 behind.push(error.to_string());
             }
@@ -166,8 +191,12 @@ impl Conductor {
         let published = self.catch_up(candidate).and_then(|candidate| {
             let mut decider = candidate.decider;
             decider.renumber(self.rules + 1);
+            let learned = self.prepare_upstream(&component, &terms)?;
             let prepare_ms = self.prepare(decider.table())?;
             let window_us = self.commit()?;
+            if let (Some(upstream), Some(learned)) = (&mut self.upstream, learned) {
+                upstream.commit(learned, self.rules + 1, &self.store);
+            }
             Ok((decider, prepare_ms, window_us))
         });
         let (decider, prepare_ms, window_us) = match published {
@@ -227,9 +256,17 @@ impl Conductor {
         }
     }
 
+    /// Decides what the control plane said under rules that are to come.
+    fn prepare_upstream(&self, component: &Loaded, terms: &Terms) -> Result<Option<upstream::Prepared>, Refusal> {
+        let Some(upstream) = &self.upstream else { return Ok(None) };
+        let description = Arc::clone(component.description());
+        upstream.prepare(Arc::clone(component) as _, description, terms, &self.store).map(Some)
+    }
+
     /// Prepares all sinks or none.
     fn prepare(&mut self, next: &Table) -> Result<f64, Refusal> {
         let start = Instant::now();
+        let next = Decided { store: &self.store, table: next };
         let failed = self.sinks.iter_mut().find_map(|sink| sink.prepare(next).err());
         if let Some(error) = failed {
             self.sinks.iter_mut().for_each(|sink| sink.abort());
@@ -255,8 +292,9 @@ impl Conductor {
 
     fn restore(&mut self, count: usize) {
         let Some(ruling) = &self.ruling else { return };
+        let active = Decided { store: &self.store, table: ruling.decider.table() };
         for sink in self.sinks.iter_mut().take(count) {
-            if let Err(error) = sink.prepare(ruling.decider.table()).and_then(|()| sink.commit()) {
+            if let Err(error) = sink.prepare(active).and_then(|()| sink.commit()) {
                 tracing::error!(%error, "a sink could not be given the active rules again");
             }
         }
@@ -287,6 +325,9 @@ impl Conductor {
 
     fn tend(&mut self) {
         self.sinks.iter_mut().for_each(|sink| sink.tend());
+        if let Some(upstream) = &mut self.upstream {
+            upstream.tend(&self.store);
+        }
         let Some(ruling) = &mut self.ruling else { return };
         let degraded = ruling.decider.degraded().len();
         let moved = ruling.decider.retry_degraded();
@@ -294,7 +335,7 @@ impl Conductor {
         // A sink that is behind fails again or gets the whole table, also when nothing moved; a row that is well again may
         // have the decision that it held.
         if !moved.is_empty() || healed || !self.published.behind.load().is_empty() {
-            self.update_sinks(&moved);
+            self.update_sinks(&Step { moved, ..Step::default() });
         }
     }
 }

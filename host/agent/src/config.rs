@@ -10,15 +10,19 @@ use clap::{Args, ValueEnum};
 use model::store::{Facts, Node};
 use serde::{Deserialize, Serialize};
 
+use crate::ztunnels::{XdsConfig, XdsFlags};
+
 /// Flags of `wayswitch agent`. All but `--config` may also be set in the file that it names: `manifests`, `rules`,
 /// `components`, `admin`, `cgroup`, `pinDir`, `beforeRules`, `recordPassed`, `entriesMax`, `debounceMs`, `clusterDomain`,
-/// `network`, `clusterId`, `meshConfig`, `istio`, `istioRevision`, `nodeName`, `nodeLabels`, `logFormat`, `log`.
+/// `network`, `clusterId`, `meshConfig`, `istio`, `istioRevision`, `nodeName`, `nodeLabels`, `logFormat`, `log`, and `xds` with
+/// its own.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct AgentFlags {
     /// A file with these settings, in YAML: manifests, rules, components, admin, cgroup, pinDir, beforeRules, recordPassed,
     /// entriesMax, debounceMs, clusterDomain, network, clusterId, meshConfig, istio, istioRevision, nodeName, nodeLabels,
-    /// logFormat, log
+    /// logFormat, log, and xds with listen, cert, key, dir, names, token, issuerKeys, issuer, audience, serviceAccount,
+    /// upstream, upstreamCa, upstreamToken, upstreamName, allowUnprogrammed
     #[arg(long, env = "WAYSWITCH_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
@@ -84,6 +88,9 @@ pub struct AgentFlags {
     /// What to log: a level, or a filter such as info,engine=debug [default: info]
     #[arg(long, env = "WAYSWITCH_LOG", value_name = "FILTER")]
     pub log: Option<String>,
+    /// How ztunnels are served.
+    #[command(flatten)]
+    pub xds: XdsFlags,
 }
 
 /// What happens to connections before the first rules.
@@ -135,6 +142,8 @@ pub struct AgentConfig {
     pub admin: AdminAddress,
     /// The kernel side, if there is to be one.
     pub redirect: Option<redirect::Config>,
+    /// How ztunnels are served, if they are to be.
+    pub xds: Option<XdsConfig>,
     /// Quiet time before a change is acted on.
     pub debounce: Duration,
     /// Istio's MeshConfig, if there is a file of it.
@@ -184,6 +193,7 @@ impl AgentFlags {
             node_labels: if self.node_labels.is_empty() { file.node_labels } else { self.node_labels },
             log_format: self.log_format.or(file.log_format),
             log: self.log.or(file.log),
+            xds: self.xds.or(file.xds),
             config: self.config,
         })
     }
@@ -201,7 +211,7 @@ impl AgentFlags {
     /// # Errors
     /// The first setting that is missing or makes no sense.
     pub fn check(self) -> anyhow::Result<AgentConfig> {
-        if self.manifests.is_empty() {
+        if self.manifests.is_empty() && self.xds.upstream.is_empty() {
             bail!("no manifests: name at least one file or folder with --filename (WAYSWITCH_MANIFESTS)");
         }
         let Some(rules) = self.rules else {
@@ -215,6 +225,7 @@ impl AgentFlags {
         let components = components.context("--components: the working directory is not known")?;
         let istio = self.istio.as_deref().map(str::parse).transpose();
         let istio = istio.map_err(|error: String| anyhow::anyhow!("--istio: {error}"))?;
+        let xds = self.xds.check(self.node_name.as_deref(), self.cluster_id.as_deref().unwrap_or("Kubernetes"))?;
         let node = node(self.node_name, &self.node_labels)?;
         let defaults = Facts::default();
         let name = |given: Option<String>, default| given.map_or(default, model::Name::from);
@@ -235,6 +246,7 @@ impl AgentFlags {
             components,
             admin: admin_address(self.admin.as_deref().unwrap_or(DEFAULT_ADMIN))?,
             redirect,
+            xds,
             debounce: Duration::from_millis(debounce_ms),
             mesh_config: self.mesh_config,
             facts: Facts {

@@ -15,7 +15,11 @@ mod published;
 mod capture;
 
 mod admin;
+mod follower;
 mod run;
+mod serving;
+mod upstream;
+mod ztunnels;
 
 mod commands;
 pub mod explanation;

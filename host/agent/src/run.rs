@@ -3,28 +3,34 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use cap_std::fs::Dir;
 use engine::{Engine, Limits};
 use manifest::FolderReader;
 use model::Store;
 use model::sink::Sink;
 use redirect::{Redirect, RedirectSink};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot, watch};
+use xds::client::state::Update;
+use xds::resource::Snapshot;
 
-use crate::admin::{self, Admin, EXPLANATIONS_MAX};
+use crate::admin::{Admin, EXPLANATIONS_MAX};
 use crate::capture::CAPTURES_MAX;
 use crate::commands::mesh::mesh_config;
 use crate::conductor::{Conductor, Message};
 use crate::config::AgentConfig;
+use crate::follower;
 use crate::loader::Loader;
 use crate::published::{Published, TableSink};
 use crate::rules_folder::RulesFolder;
+use crate::serving::until_signalled;
+use crate::upstream::{Saved, Upstream};
 use crate::watch::Watch;
+use crate::ztunnels::{Feed, UpstreamConfig, Xds};
 
 /// Messages that wait for the conductor; who has one more waits with it.
 const MESSAGES_MAX: usize = 64;
@@ -56,10 +62,22 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
         tracing::info!(cgroup = %config.cgroup.display(), pins = %config.pin_dir.display(), last_rules = rules,
             "redirecting in the kernel, without a node proxy");
     }
+    let (mut xds, mut control_plane) = (None, None);
+    if let Some(config) = &config.xds {
+        let (server, feed) = Xds::open(config)?;
+        match feed {
+            Feed::Sink(sink) => sinks.push(Box::new(sink)),
+            Feed::Upstream(config, newest) => {
+                control_plane = Some(ControlPlane::open(config, newest, &store, &published)?)
+            }
+        }
+        xds = Some(server);
+    }
     sinks.push(Box::new(TableSink::new(Arc::clone(&published))));
 
     let (messages, inbox) = sync_channel(MESSAGES_MAX);
-    let conductor = Conductor::new(store, Arc::clone(&shared_store), Arc::clone(&published), sinks, rules);
+    let (upstream, following) = control_plane.map(|it| it.start(&messages)).transpose()?.unzip();
+    let conductor = Conductor::new(store, Arc::clone(&shared_store), Arc::clone(&published), sinks, rules, upstream);
     let conductor = spawn("conductor", move || conductor.run(&inbox))?;
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -94,14 +112,22 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
         conductor: messages.clone(),
         explanations: Arc::new(Semaphore::new(EXPLANATIONS_MAX)),
         captures: Arc::new(Semaphore::new(CAPTURES_MAX)),
+        clients: xds.as_ref().map(Xds::clients),
+        newest: xds.as_ref().map(Xds::newest),
     };
-    let served = serve_until_signalled(&config, admin);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let (served, streams) = runtime.block_on(until_signalled(config.admin, admin, xds));
 
     // What the conductor's inbox holds by now is worked off, then it stops.
     stop.store(true, Ordering::Release);
     join(objects)?;
+    let saving = following.map(Following::stop).transpose()?;
     let _gone = messages.send(Message::Stop);
     join(conductor)?;
+    // The last mesh is handed over when the conductor ends.
+    saving.map(join).transpose()?;
+    // The sink is gone with the conductor, and so is what streams wait for.
+    runtime.block_on(streams.end());
     tracing::info!("stopped; what is in the kernel stays");
     served
 }
@@ -130,6 +156,56 @@ fn first_look(config: &AgentConfig, reader: &mut FolderReader, published: &Publi
     }
     tracing::info!(objects = store.len(), revision = store.revision(), "manifests are read");
     (store, is_whole)
+}
+
+/// The control plane before anything follows it.
+struct ControlPlane {
+    config: UpstreamConfig,
+    restored: Vec<Update>,
+    dir: Dir,
+    upstream: Upstream,
+    meshes: Receiver<Saved>,
+}
+
+impl ControlPlane {
+    fn open(
+        config: UpstreamConfig,
+        newest: watch::Sender<Arc<Snapshot>>,
+        store: &Store,
+        published: &Published,
+    ) -> anyhow::Result<Self> {
+        let (dir, restored) = follower::restore(&config.state)?;
+        let (saver, meshes) = sync_channel(1);
+        let seen = Arc::clone(&published.upstream);
+        let upstream = Upstream::new(&restored, store, config.allow_unprogrammed, seen, newest, saver);
+        Ok(Self { config, restored, dir, upstream, meshes })
+    }
+
+    /// Follows it from now on.
+    fn start(self, conductor: &SyncSender<Message>) -> anyhow::Result<(Upstream, Following)> {
+        let Self { config, restored, dir, upstream, meshes } = self;
+        let (stop, stopped) = oneshot::channel();
+        let conductor = conductor.clone();
+        let client = spawn("upstream", move || follower::follow(config.client, &restored, &conductor, stopped))?;
+        let saver = spawn("saver", move || follower::keep(&dir, &meshes))?;
+        Ok((upstream, Following { stop, client, saver }))
+    }
+}
+
+/// The threads that follow the control plane.
+struct Following {
+    stop: oneshot::Sender<()>,
+    client: JoinHandle<anyhow::Result<()>>,
+    saver: JoinHandle<()>,
+}
+
+impl Following {
+    /// Stops following; the saver ends when the conductor has.
+    fn stop(self) -> anyhow::Result<JoinHandle<()>> {
+        drop(self.stop);
+        join(self.client)??;
+        Ok(self.saver)
+    }
 }
 
 /// Follows the manifests from file to conductor.
@@ -192,35 +268,10 @@ fn tell(reading: &manifest::Reading, mut problems: Vec<String>, published: &Publ
     published.problems.store(Arc::new(problems));
 }
 
-fn serve_until_signalled(config: &AgentConfig, admin: Admin) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
-        let (stopping, stop) = tokio::sync::oneshot::channel::<()>();
-        let until = async move {
-            // Dropped or sent: the same.
-            let _stop = stop.await;
-        };
-        let mut serving = std::pin::pin!(admin::serve(config.admin.clone(), admin, until));
-        tokio::select! {
-            served = &mut serving => return served,
-            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-        }
-        drop(stopping);
-        // Requests under way get a moment.
-        match tokio::time::timeout(std::time::Duration::from_secs(2), serving).await {
-            Ok(served) => served,
-            Err(_) => Ok(()),
-        }
-    })
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
+fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<JoinHandle<T>> {
     thread::Builder::new().name(name.to_owned()).spawn(work).with_context(|| format!("no thread for the {name}"))
 }
 
-fn join(thread: JoinHandle<()>) -> anyhow::Result<()> {
+fn join<T>(thread: JoinHandle<T>) -> anyhow::Result<T> {
     thread.join().map_err(|_| anyhow::anyhow!("a thread of the agent ended by a defect; see the lines above"))
 }

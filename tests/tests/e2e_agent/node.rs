@@ -77,6 +77,13 @@ impl Node {
         Ok(node)
     }
 
+    /// The same with further flags that depend on the folder.
+    pub(crate) fn start_flagged(config: &str, more: impl FnOnce(&Path) -> Vec<OsString>) -> Result<Self> {
+        let mut node = Self::spawn(config, |folder| flags(folder).into_iter().chain(more(folder)).collect())?;
+        node.agent.wait_ready(PATIENCE)?;
+        Ok(node)
+    }
+
     /// The same with another quiet time than the tests' 20 ms.
     pub(crate) fn start_debounced(config: &str, debounce_ms: u64) -> Result<Self> {
         let mut node = Self::spawn(config, |folder| flags_debounced(folder, debounce_ms))?;
@@ -101,6 +108,12 @@ impl Node {
 
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Stops the agent as an operator would, and leaves its folder for another one.
+    pub(crate) fn stop(self) -> Result<TempDir> {
+        ensure!(self.agent.stop()?.success(), "the agent did not end well");
+        Ok(self.folder)
     }
 
     /// What is left when the agent has ended, for another one.

@@ -1,0 +1,70 @@
+//! The sockets of the agent: operators and ztunnels are served until a signal, or until one of them cannot be.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::timeout;
+
+use crate::admin::{self, Admin};
+use crate::config::AdminAddress;
+use crate::ztunnels::Xds;
+
+/// What requests under way are given at the end.
+const GRACE: Duration = Duration::from_secs(2);
+
+type Served = anyhow::Result<()>;
+
+/// The streams of ztunnels that are still open.
+pub(crate) struct Streams(Option<JoinHandle<Served>>);
+
+impl Streams {
+    /// Waits until they have ended, for a moment.
+    pub(crate) async fn end(self) {
+        if let Some(streams) = self.0 {
+            let _late = timeout(GRACE, streams).await;
+        }
+    }
+}
+
+/// Serves until SIGTERM, SIGINT, or an error.
+pub(crate) async fn until_signalled(address: AdminAddress, admin: Admin, xds: Option<Xds>) -> (Served, Streams) {
+    // Dropped when all are to stop.
+    let (stopping, stop) = watch::channel(());
+    let stopped = |mut stop: watch::Receiver<()>| async move { while stop.changed().await.is_ok() {} };
+    let mut admin = tokio::spawn(admin::serve(address, admin, stopped(stop.clone())));
+    let mut streams = tokio::spawn(async move {
+        match xds {
+            Some(xds) => xds.serve(stopped(stop)).await,
+            None => {
+                stopped(stop).await;
+                Ok(())
+            }
+        }
+    });
+    let ended = tokio::select! {
+        served = &mut admin => return (flat("admin", served), Streams(Some(streams))),
+        served = &mut streams => (flat("xDS", served), Streams(None)),
+        signalled = signalled() => (signalled, Streams(Some(streams))),
+    };
+    drop(stopping);
+    let (served, streams) = ended;
+    let admin = timeout(GRACE, admin).await.map_or(Ok(()), |ended| flat("admin", ended));
+    (served.and(admin), streams)
+}
+
+fn flat(what: &str, ended: Result<Served, JoinError>) -> Served {
+    ended.with_context(|| format!("{what} ended by a defect"))?
+}
+
+async fn signalled() -> Served {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+    }
+    Ok(())
+}

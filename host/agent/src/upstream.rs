@@ -1,0 +1,230 @@
+//! A control plane upstream: what it said, what the rules make of that, and what ztunnels are told in its place.
+//!
+//! Owned by the conductor. The mesh that the control plane knows is held beside the store, and decided by the same component
+//! under the same rules; what nobody decides passes byte for byte. While the control plane is away, the last mesh that
+//! it told is served, also after a restart.
+
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use engine::{Refusal, Stage};
+use imbl::OrdMap;
+use model::decider::Terms;
+use model::decision::Choice;
+use model::learned::decider::{LearnedDecider, LearnedRow, LearnedTerms};
+use model::store::Changes;
+use model::{Description, Name, Resolver, Store};
+use tokio::sync::watch;
+use xds::client::Event;
+use xds::client::state::{Update, UpstreamResource};
+use xds::client::status::{Freshness, Status};
+use xds::learned::mirror::{Mirror, Rewriting, Touched};
+use xds::resource::{ResourceType, Snapshot};
+
+/// What is written to disk: all resources by type.
+pub(crate) type Saved = Vec<(ResourceType, Vec<UpstreamResource>)>;
+
+/// What readers see of it.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// Whether the mesh is fresh, since when not, and why.
+    pub(crate) status: ArcSwap<Option<Status>>,
+    /// The decisions by resource.
+    pub(crate) rows: ArcSwap<OrdMap<Name, Arc<LearnedRow>>>,
+}
+
+/// See the module.
+pub(crate) struct Upstream {
+    mirror: Mirror,
+    status: Status,
+    seen: Arc<Seen>,
+    ruling: Option<Ruling>,
+    allow_unprogrammed: bool,
+    newest: watch::Sender<Arc<Snapshot>>,
+    saver: SyncSender<Saved>,
+    /// Updates of the control plane; counts for the revision as changes of objects do.
+    updates: u64,
+    is_unsaved: bool,
+}
+
+struct Ruling {
+    decider: LearnedDecider,
+    rules: u64,
+}
+
+/// Decisions under rules that are not in charge yet.
+pub(crate) struct Prepared(LearnedDecider);
+
+impl Upstream {
+    /// `restored`: what an earlier agent saved. Nothing is served before there are rules and, where nothing was restored, before
+    /// the control plane has answered.
+    pub(crate) fn new(
+        restored: &[Update],
+        store: &Store,
+        allow_unprogrammed: bool,
+        seen: Arc<Seen>,
+        newest: watch::Sender<Arc<Snapshot>>,
+        saver: SyncSender<Saved>,
+    ) -> Self {
+        let status = Status::new(!restored.is_empty());
+        let mut upstream = Self {
+            mirror: Mirror::default(),
+            status,
+            seen,
+            ruling: None,
+            allow_unprogrammed,
+            newest,
+            saver,
+            updates: 0,
+            is_unsaved: false,
+        };
+        for update in restored {
+            // Nobody has decided anything yet: all of it is decided and published with the first rules.
+            let _touched = upstream.mirror.apply(update, store.facts());
+        }
+        upstream.seen.status.store(Arc::new(Some(upstream.status.clone())));
+        upstream
+    }
+
+    /// Takes up what the client has to say.
+    pub(crate) fn take(&mut self, event: &Event, store: &Store) {
+        self.status.observe(event, Instant::now());
+        if let Event::Update(update) = event {
+            for rejected in &update.rejected {
+                tracing::warn!(resource = %rejected.name, why = %rejected.why, "the control plane sent what cannot be taken up; what was there stays");
+            }
+            let touched = self.mirror.apply(update, store.facts());
+            self.updates += 1;
+            self.is_unsaved = true;
+            self.move_rows(&Changes::default(), &touched, store);
+        }
+        self.seen.status.store(Arc::new(Some(self.status.clone())));
+    }
+
+    /// Follows objects: their labels may be those of what the control plane told.
+    pub(crate) fn follow(&mut self, store: &Store, changes: &Changes) {
+        self.move_rows(changes, &Touched::default(), store);
+    }
+
+    fn move_rows(&mut self, changes: &Changes, touched: &Touched, store: &Store) {
+        let revision = self.revision(store);
+        let Some(ruling) = &mut self.ruling else { return };
+        let moved = ruling.decider.apply(store, changes, self.mirror.mesh(), &touched.learned, revision);
+        let names = touched.addresses.iter().cloned().chain(moved.into_iter().map(|it| it.name));
+        let rewriting = Rewriting { rows: ruling.decider.rows(), rules: ruling.rules };
+        told(&self.mirror.publish(names, &touched.reachable, rewriting));
+        self.publish(store);
+    }
+
+    /// Decides everything under other rules, without any effect yet.
+    ///
+    /// # Errors
+    /// A resource that cannot be decided.
+    pub(crate) fn prepare(
+        &self,
+        resolver: Arc<dyn Resolver>,
+        description: Arc<Description>,
+        terms: &Terms,
+        store: &Store,
+    ) -> Result<Prepared, Refusal> {
+        // What never was decided stays what the control plane said.
+        let terms = Terms { undecided: Choice::Keep, ..terms.clone() };
+        let terms = LearnedTerms { terms, allow_unprogrammed: self.allow_unprogrammed };
+        let (mesh, revision) = (self.mirror.mesh(), self.revision(store));
+        let decider = LearnedDecider::new(description, resolver, terms, store, mesh, revision);
+        let decider = decider.map_err(|(name, failure)| {
+            let mut refusal = Refusal::of_call(Stage::Shadow, failure);
+            if let Some(name) = name {
+                refusal.reason = format!("{name}: {}", refusal.reason);
+            }
+            refusal
+        })?;
+        Ok(Prepared(decider))
+    }
+
+    /// Puts them in charge.
+    pub(crate) fn commit(&mut self, Prepared(decider): Prepared, rules: u64, store: &Store) {
+        let before = self.ruling.replace(Ruling { decider, rules });
+        let Some(Ruling { decider, .. }) = &self.ruling else { return };
+        let rewriting = Rewriting { rows: decider.rows(), rules };
+        let failed = match before {
+            None => self.mirror.publish_all(rewriting),
+            // Only what is decided differently is written again.
+            Some(before) => {
+                let is_same = |name: &Name, row: &Arc<LearnedRow>| {
+                    before.decider.rows().get(name).is_some_and(|before| before.same_effect(row))
+                };
+                let moved = decider.rows().iter().filter(|(name, row)| !is_same(name, row));
+                let moved: Vec<Name> = moved.map(|(name, _)| name.clone()).collect();
+                self.mirror.publish(moved, &Default::default(), rewriting)
+            }
+        };
+        told(&failed);
+        self.publish(store);
+    }
+
+    /// Housekeeping: asks degraded rows again, and saves what changed.
+    pub(crate) fn tend(&mut self, store: &Store) {
+        let revision = self.revision(store);
+        if let Some(ruling) = &mut self.ruling {
+            let moved = ruling.decider.retry_degraded(store, self.mirror.mesh(), revision);
+            if !moved.is_empty() {
+                let touched =
+                    Touched { addresses: moved.into_iter().map(|it| it.name).collect(), ..Touched::default() };
+                self.move_rows(&Changes::default(), &touched, store);
+            }
+        }
+        self.save();
+    }
+
+    /// Hands the mesh to the saver, unless that is still busy with the one before.
+    pub(crate) fn save(&mut self) {
+        if !self.is_unsaved {
+            return;
+        }
+        let of = |of| (of, self.mirror.upstream(of).cloned().collect());
+        match self.saver.try_send(ResourceType::ALL.map(of).into()) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => self.is_unsaved = false,
+            Err(TrySendError::Full(_)) => {}
+        }
+    }
+
+    /// What it counts, for metrics.
+    pub(crate) fn counters(&self) -> Vec<(String, u64)> {
+        let of = |of| self.mirror.upstream(of).len() as u64;
+        let refused = self.ruling.as_ref().map_or(0, |it| it.decider.refused().len() as u64);
+        let degraded = self.ruling.as_ref().map_or(0, |it| it.decider.degraded().len() as u64);
+        [
+            ("addresses", of(ResourceType::Address)),
+            ("authorizations", of(ResourceType::Authorization)),
+            ("updates", self.updates),
+            ("failures", self.status.failures),
+            ("rejected", self.status.rejected),
+            ("refused_unprogrammed", refused),
+            ("degraded", degraded),
+        ]
+        .map(|(name, count)| (name.to_owned(), count))
+        .into()
+    }
+
+    fn revision(&self, store: &Store) -> u64 {
+        store.revision() + self.updates
+    }
+
+    fn publish(&self, store: &Store) {
+        let Some(ruling) = &self.ruling else { return };
+        self.seen.rows.store(Arc::new(ruling.decider.rows().clone()));
+        // A mesh that nobody has told yet is not an empty one.
+        if *self.status.freshness() != Freshness::Unknown {
+            self.newest.send_replace(Arc::new(self.mirror.snapshot(ruling.rules, self.revision(store))));
+        }
+    }
+}
+
+fn told(failed: &[(Arc<str>, String)]) {
+    for (resource, why) in failed {
+        tracing::warn!(%resource, why, "a decision could not be written into a resource; clients are told what the control plane said");
+    }
+}

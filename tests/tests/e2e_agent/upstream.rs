@@ -1,0 +1,210 @@
+//! The agent between a control plane and a ztunnel. The control plane is a server of the project's own that tells a mesh of
+//! the test's; what a ztunnel has in the end is compared with it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use prost::Message as _;
+use serde_json::{Value, json};
+use tests::demo::agent::Agent;
+use tests::demo::patience::wait_for;
+use tests::hub::Hub;
+use tests::ztunnel::{Dial, Kept, Ztunnel};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use xds::proto::discovery::DeltaDiscoveryResponse;
+use xds::proto::workload::gateway_address::Destination;
+use xds::proto::workload::{GatewayAddress, NamespacedHostname, Service, WeightedWaypoint, Workload};
+use xds::resource::{Resource, Snapshot, Stamp};
+use xds::server::Config;
+
+use crate::node::{ISTIO, Node, PATIENCE, flags};
+use crate::ztunnels::{dial, free_port, runtime, serving};
+
+const CART: &str = "shop/cart.shop.svc.cluster.local";
+
+/// A control plane with a mesh, and an agent that follows it.
+struct Between {
+    newest: watch::Sender<Arc<Snapshot>>,
+    mesh: Snapshot,
+    hub: Hub,
+    node: Node,
+    dial: Dial,
+    port: u16,
+    runtime: Runtime,
+}
+
+fn waypoint(name: &str) -> GatewayAddress {
+    let hostname = format!("{name}.shop.svc.cluster.local");
+    let destination = Destination::Hostname(NamespacedHostname { namespace: "shop".into(), hostname });
+    GatewayAddress { destination: Some(destination), hbone_mtls_port: 15008 }
+}
+
+fn cart() -> Service {
+    let weighted = |name: &str, weight| WeightedWaypoint { destination: Some(waypoint(name)), weight };
+    Service {
+        name: "cart".into(),
+        namespace: "shop".into(),
+        hostname: "cart.shop.svc.cluster.local".into(),
+        waypoint: Some(waypoint("first")),
+        weighted_waypoints: vec![weighted("first", 100), weighted("second", 0)],
+        ..Service::default()
+    }
+}
+
+/// With fields that nobody knows yet, in the message and around it.
+fn of_the_future(resource: &Resource) -> Resource {
+    let mut body = resource.body().to_vec();
+    prost::encoding::string::encode(2000, &"later".to_owned(), &mut body);
+    Resource::new(resource.name().clone(), body.into(), [], Stamp::default())
+}
+
+fn mesh() -> Snapshot {
+    let mut mesh = Snapshot { rules: 1, ..Snapshot::default() };
+    let pod = Workload {
+        uid: "Kubernetes//Pod/shop/cart-1".into(),
+        name: "cart-1".into(),
+        namespace: "shop".into(),
+        ..Workload::default()
+    };
+    for resource in [Resource::service(cart(), Stamp::default()), Resource::workload(pod, Stamp::default())] {
+        mesh.addresses.put(of_the_future(&resource));
+    }
+    mesh
+}
+
+fn following(hub: &Hub, port: u16, folder: &Path) -> Result<Vec<OsString>> {
+    let (ca, token) = (folder.join("upstream-ca.pem"), folder.join("upstream-token"));
+    fs::write(&ca, &hub.dial.roots)?;
+    fs::write(&token, &hub.dial.token)?;
+    let mut flags = serving(port, folder);
+    flags.extend(["--upstream".into(), hub.dial.address.clone().into(), "--upstream-name".into(), "localhost".into()]);
+    flags.extend(["--upstream-ca".into(), ca.into(), "--upstream-token".into(), token.into()]);
+    Ok(flags)
+}
+
+impl Between {
+    fn start(config: &str) -> Result<Self> {
+        let (runtime, mesh, port) = (runtime()?, mesh(), free_port()?);
+        let (newest, receiver) = watch::channel(Arc::new(mesh.clone()));
+        let hub = runtime.block_on(Hub::start(Config::default(), receiver, Arc::default()))?;
+        let mut more = Ok(Vec::new());
+        let node = Node::start_flagged(config, |folder| {
+            more = following(&hub, port, folder);
+            more.as_deref().unwrap_or_default().to_vec()
+        });
+        more?;
+        let node = node?;
+        let dial = dial(port, node.folder())?;
+        Ok(Self { newest, mesh, hub, node, dial, port, runtime })
+    }
+
+    fn ztunnel(&self) -> Result<Ztunnel> {
+        self.runtime.block_on(async {
+            let mut ztunnel = Ztunnel::connect(&self.dial, Kept::default()).await?;
+            ztunnel.step().await?;
+            ztunnel.step().await?;
+            Ok(ztunnel)
+        })
+    }
+
+    fn tell(&mut self, change: impl FnOnce(&mut Snapshot)) {
+        change(&mut self.mesh);
+        self.mesh.revision += 1;
+        self.newest.send_replace(Arc::new(self.mesh.clone()));
+    }
+
+    fn upstream(&self) -> Result<Value> {
+        Ok(self.node.admin().get("/readyz")?.json()?["upstream"].take())
+    }
+}
+
+#[test]
+fn what_no_rule_changes_passes_byte_for_byte() -> Result<()> {
+    let between = Between::start(ISTIO)?;
+    let bodies = between.runtime.block_on(async {
+        let mut ztunnel = Ztunnel::connect(&between.dial, Kept::default()).await?;
+        let response = DeltaDiscoveryResponse::decode(ztunnel.receive_raw().await?)?;
+        let body = |it: &xds::proto::discovery::Resource| Some((it.name.clone(), it.resource.as_ref()?.value.clone()));
+        anyhow::Ok(response.resources.iter().filter_map(body).collect::<Vec<_>>())
+    })?;
+    let told: Vec<_> =
+        between.mesh.addresses.by_name().values().map(|it| (it.name().to_string(), it.body().to_vec())).collect();
+    assert_eq!(bodies, told);
+    assert_eq!(between.upstream()?["mesh"], "fresh");
+    Ok(())
+}
+
+#[test]
+fn a_change_and_a_removal_of_the_control_plane_pass_on() -> Result<()> {
+    let mut between = Between::start(ISTIO)?;
+    let mut ztunnel = between.ztunnel()?;
+    between.tell(|mesh| {
+        mesh.addresses.remove("Kubernetes//Pod/shop/cart-1");
+        let pod = Workload { uid: "Kubernetes//Pod/shop/cart-2".into(), ..Workload::default() };
+        mesh.addresses.put(Resource::workload(pod, Stamp::default()));
+    });
+    let response = between.runtime.block_on(ztunnel.step())?;
+    assert_eq!(response.resources.len(), 1);
+    assert_eq!(response.removed_resources, ["Kubernetes//Pod/shop/cart-1"]);
+    Ok(())
+}
+
+#[test]
+fn where_an_object_is_known_the_rules_decide_and_both_fields_follow() -> Result<()> {
+    let mut between = Between::start(ISTIO)?;
+    let ztunnel = between.ztunnel()?;
+    assert_eq!(ztunnel.kept.services[CART].weighted_waypoints.len(), 2);
+    // The object is known from the manifests as well, and refuses: Istio would say nothing and let traffic go direct.
+    let manifest = "apiVersion: v1\nkind: Service\nmetadata:\n  name: cart\n  namespace: shop\n  labels: {istio.io/use-waypoint: missing}\nspec:\n  clusterIP: 10.96.77.1\n  ports: [{port: 80}]\n";
+    fs::write(between.node.folder().join("manifests/90-cart.yaml"), manifest)?;
+    let mut ztunnel = ztunnel;
+    between.runtime.block_on(ztunnel.until(|kept| kept.services[CART].waypoint.is_none()))?;
+    assert!(ztunnel.kept.services[CART].weighted_waypoints.is_empty(), "they would win over the other field");
+    between.node.swap("component: istio.wasm\nsettings: {unbound: blocked}\n")?;
+    between.runtime.block_on(ztunnel.until(|kept| kept.services[CART].waypoint.is_some()))?;
+    let blocked = format!("{:?}", ztunnel.kept.services[CART].waypoint);
+    assert!(blocked.contains("wayswitch.invalid"), "{blocked}");
+    let decided = between.node.admin().value(&format!("/xds/resources?name={CART}"))?;
+    assert_eq!((&decided["rules"], &decided["resources"][0]["decision"]["choice"]), (&json!(2), &json!("blocked")));
+    let by_version =
+        format!("/xds/resources?version={}", decided["resources"][0]["version"].as_str().context("version")?);
+    assert_eq!(between.node.admin().value(&by_version)?["resources"][0]["name"], CART);
+    Ok(())
+}
+
+#[test]
+fn without_the_control_plane_the_last_mesh_is_served_even_after_a_restart() -> Result<()> {
+    let between = Between::start(ISTIO)?;
+    let kept = between.ztunnel()?.kept;
+    let Between { newest, hub, node, dial, port, runtime, .. } = between;
+    hub.close();
+    drop(newest);
+    wait_for("the loss to be noticed", PATIENCE, || {
+        let told = node.admin().get("/readyz")?;
+        assert_eq!(told.status, 200, "it is served all the same");
+        Ok((told.json()?["upstream"]["mesh"] == "stale").then_some(()))
+    })?;
+    let more = following(&hub, port, node.folder())?;
+    let folder = node.stop()?;
+    assert!(folder.path().join("xds/state").read_dir()?.next().is_some(), "nothing was saved");
+    let all: Vec<_> = flags(folder.path()).into_iter().chain(more).collect();
+    let mut agent = Agent::start(folder.path(), all)?;
+    agent.wait_ready(PATIENCE)?;
+    runtime.block_on(async {
+        let mut ztunnel = Ztunnel::connect(&dial, kept.clone()).await?;
+        for _ in 0..2 {
+            let response = ztunnel.step().await?;
+            assert_eq!((response.resources.len(), response.removed_resources.len()), (0, 0), "nothing is different");
+        }
+        let mut new = Ztunnel::connect(&dial, Kept::default()).await?;
+        new.step().await?;
+        assert_eq!(new.kept.services, kept.services);
+        anyhow::Ok(())
+    })?;
+    assert_eq!(agent.admin().get("/readyz")?.json()?["upstream"]["mesh"], "stale");
+    Ok(())
+}
