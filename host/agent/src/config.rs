@@ -22,7 +22,7 @@ pub struct AgentFlags {
     /// A file with these settings, in YAML: manifests, rules, components, admin, cgroup, pinDir, beforeRules, recordPassed,
     /// entriesMax, debounceMs, clusterDomain, network, clusterId, meshConfig, istio, istioRevision, nodeName, nodeLabels,
     /// logFormat, log, and xds with listen, cert, key, dir, names, token, issuerKeys, issuer, audience, serviceAccount,
-    /// upstream, upstreamCa, upstreamToken, upstreamName, allowUnprogrammed
+    /// guardWaypoints, upstream, upstreamCa, upstreamToken, upstreamName, allowUnprogrammed
     #[arg(long, env = "WAYSWITCH_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,

@@ -96,6 +96,14 @@ pub struct XdsFlags {
         value_name = "NAME"
     )]
     pub service_account: Option<String>,
+    /// Never send a waypoint's own Service to a waypoint, whatever was decided. Istio has no such guard [default: true]
+    #[arg(
+        id = "xds-guard-waypoints",
+        long = "xds-guard-waypoints",
+        env = "WAYSWITCH_XDS_GUARD_WAYPOINTS",
+        value_name = "true|false"
+    )]
+    pub guard_waypoints: Option<bool>,
     /// Take the mesh from this control plane, HOST:PORT: istiod's. May be given several times, the preferred one first. Not
     /// set: ztunnels are told the manifests' mesh
     #[arg(
@@ -140,6 +148,7 @@ impl XdsFlags {
             issuer: self.issuer.or(file.issuer),
             audience: self.audience.or(file.audience),
             service_account: self.service_account.or(file.service_account),
+            guard_waypoints: self.guard_waypoints.or(file.guard_waypoints),
             upstream: if self.upstream.is_empty() { file.upstream } else { self.upstream },
             upstream_ca: self.upstream_ca.or(file.upstream_ca),
             upstream_token: self.upstream_token.or(file.upstream_token),
@@ -158,6 +167,7 @@ pub struct XdsConfig {
     pub node: Option<String>,
     /// The control plane, if there is one.
     pub upstream: Option<UpstreamConfig>,
+    options: Options,
     certificate: CertificateFrom,
     tokens: TokensFrom,
 }
@@ -201,6 +211,7 @@ impl XdsFlags {
         let dir = self.dir.unwrap_or_else(|| DEFAULT_DIR.into());
         let dir = std::path::absolute(&dir).with_context(|| format!("--xds-dir {}", dir.display()))?;
         let private = dir.join("private");
+        let options = Options { guard_waypoint_services: self.guard_waypoints.unwrap_or(true) };
         let upstream = (!self.upstream.is_empty()).then(|| UpstreamConfig {
             client: client::Config {
                 addresses: self.upstream,
@@ -243,7 +254,7 @@ impl XdsFlags {
             (None, Some(file)) => TokensFrom::File(file),
             (None, None) => TokensFrom::MadeIn(private),
         };
-        Ok(Some(XdsConfig { listen, node: node.map(str::to_owned), upstream, certificate, tokens }))
+        Ok(Some(XdsConfig { listen, node: node.map(str::to_owned), upstream, options, certificate, tokens }))
     }
 }
 
@@ -305,7 +316,7 @@ impl Xds {
         let clients = Arc::new(Clients::default());
         let (feed, newest) = match &config.upstream {
             None => {
-                let (sink, newest) = XdsSink::new(Options::default(), Arc::clone(&clients));
+                let (sink, newest) = XdsSink::new(config.options.clone(), Arc::clone(&clients));
                 (Feed::Sink(sink), newest)
             }
             Some(upstream) => {

@@ -81,7 +81,9 @@ impl Sink for XdsSink {
 
     fn counters(&mut self) -> Vec<(String, u64)> {
         let mut counters = self.clients.counters();
-        if let Some(Built { snapshot, .. }) = &self.current {
+        if let Some(Built { snapshot, store, table }) = &self.current {
+            let guarded = mesh::guarded(Decided { store, table }, &self.options).count();
+            counters.push(("waypoint_services_guarded".to_owned(), guarded as u64));
             counters.push(("addresses".to_owned(), snapshot.addresses.len() as u64));
             counters.push(("authorizations".to_owned(), snapshot.authorizations.len() as u64));
         }
