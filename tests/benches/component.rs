@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use engine::{Candidate, Component, Engine, Limits};
 use model::batch::Batch;
 use model::input::{Input, NodeInput, Shared};
-use model::projection::{Projection, node_input};
+use model::projection::{node_input, project};
 use model::{Decider, Description, Resolver, RowKey, Store};
 use plugin_istio::Istio;
 use plugin_service_account::ServiceAccount;
@@ -90,8 +90,8 @@ fn main() {
 
 /// The distinct questions of a mesh, in the order in which a Decider asks them.
 fn questions(description: &Arc<Description>, store: &Store) -> Vec<Shared<Input>> {
-    let projection = Projection::new(Arc::clone(description), store);
-    let mut rows: Vec<(&RowKey, &Shared<Input>)> = projection.rows().map(|(key, row)| (key, &row.input)).collect();
+    let rows = project(description, store);
+    let mut rows: Vec<(&RowKey, &Shared<Input>)> = rows.iter().map(|(key, row)| (key, &row.input)).collect();
     rows.sort_by_key(|(key, _)| (&key.namespace, key.kind, &key.name));
     let mut seen = HashSet::new();
     rows.into_iter().filter(|(_, input)| seen.insert(*input)).map(|(_, input)| input.clone()).collect()

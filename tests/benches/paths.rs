@@ -12,7 +12,7 @@ use criterion::{BatchSize, Criterion, Throughput};
 use engine::{Engine, Limits};
 use model::batch::Batch;
 use model::input::{Input, Shared};
-use model::projection::{Projection, node_input};
+use model::projection::{node_input, project};
 use model::store::Event;
 use model::{Decider, Resolver, Store};
 use tests::candidate::{artifact, terms};
@@ -50,8 +50,7 @@ fn main() {
     let mesh = store(objects);
     let description = component.description();
     let node = node_input(description, mesh.facts());
-    let projection = Projection::new(Arc::clone(description), &mesh);
-    let mut inputs: Vec<Shared<Input>> = projection.rows().map(|(_, row)| row.input.clone()).collect();
+    let mut inputs: Vec<Shared<Input>> = project(description, &mesh).into_values().map(|row| row.input).collect();
     let mut seen = std::collections::HashSet::new();
     inputs.retain(|input| seen.insert(input.clone()));
 

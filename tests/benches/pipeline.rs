@@ -116,7 +116,7 @@ fn change_one_pod(side: &Side, objects: &[Object], mut store: Store) {
     for at in 0..CHANGES {
         let mut pod = pods[at * pods.len() / CHANGES].clone();
         if at % 2 == 0 {
-            pod.addresses = vec![[192, 0, 2, 1].into()];
+            pod.addresses = [[192, 0, 2, 1].into()].into();
         } else {
             pod.meta.labels = [(mesh::USE_WAYPOINT, "none")].into_iter().collect();
         }

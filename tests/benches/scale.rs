@@ -210,7 +210,7 @@ fn one_pod(size: &str, mut mesh: Mesh) -> [Duration; 4] {
         // A reader holds the table while it changes.
         let reader = mesh.decider.table().clone();
         let mut moved = pod.clone();
-        moved.addresses = vec![std::net::Ipv4Addr::from(0xc633_0000 + at as u32).into()];
+        moved.addresses = [std::net::Ipv4Addr::from(0xc633_0000 + at as u32).into()].into();
         times[0].push(timed(|| mesh.apply(Event::Apply(Object::Pod(moved.clone())))).1);
         let mut other = pod.clone();
         let word = Name::from(format!("w{at}"));
@@ -262,7 +262,7 @@ fn a_minute(mesh: &mut Mesh) {
         moved += rows;
         for at in 0..100 {
             let mut pod = pods[(second * 100 + at) % pods.len()].clone();
-            pod.addresses = vec![std::net::Ipv4Addr::from(0xc633_0000 + (second * 100 + at) as u32).into()];
+            pod.addresses = [std::net::Ipv4Addr::from(0xc633_0000 + (second * 100 + at) as u32).into()].into();
             let (rows, pod_time) = timed(|| mesh.apply(Event::Apply(Object::Pod(pod))));
             time += pod_time;
             moved += rows;

@@ -150,7 +150,7 @@ async fn changes(sink: &mut XdsSink, store: &mut Store, decider: &mut Decider, h
     let (mut times, mut bytes) = (Vec::new(), 0);
     for (number, key) in pods.iter().enumerate() {
         let Some(Object::Pod(mut pod)) = store.object(key) else { continue };
-        pod.addresses = vec![[11, u8::from(stalled), (number / 250) as u8, (number % 250) as u8].into()];
+        pod.addresses = [[11, u8::from(stalled), (number / 250) as u8, (number % 250) as u8].into()].into();
         let start = Instant::now();
         let objects = vec![key.clone()];
         let changes = store.apply(Event::Apply(Object::Pod(pod)));

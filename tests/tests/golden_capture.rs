@@ -78,7 +78,7 @@ fn decides_the_same(deciding: &Deciding, settings: &str, store: &Store) -> Resul
         let theirs = other.get(&pseudonyms.key(key)).with_context(|| format!("{key} has no row any more"))?;
         let expected = pseudonyms.decision(&row.decision);
         ensure!(*theirs.decision == expected, "{key}: {}, which should be {expected}", theirs.decision);
-        ensure!(*theirs.subject == pseudonyms.subject(&row.subject), "{key}: other hosts or addresses");
+        ensure!(theirs.subject == pseudonyms.subject(&row.subject), "{key}: other hosts or addresses");
     }
     Ok(table.len())
 }

@@ -22,7 +22,7 @@ use model::decider::{BATCH_ROWS_MAX, Terms};
 use model::decision::Choice;
 use model::description::{Description, Fields, Reach};
 use model::object::ObjectKey;
-use model::projection::Projection;
+use model::projection::{self, Projected, Projection};
 use model::store::Changes;
 use model::table::{RowChange, Subject};
 use model::{
@@ -167,13 +167,16 @@ struct World {
 type Look = (Subject, Decision, u64, Option<String>);
 
 fn replay(reach: Reach, case: &Case) -> Checked {
-    let mut world = World::new(reach, case)?;
-    for step in &case.history.steps {
+    let mut steps = case.history.steps.iter();
+    // The first step is a mesh that is there before anybody decides.
+    let mut world = World::new(reach, case, steps.next().map_or(&[], Vec::as_slice))?;
+    for step in steps {
         world.step(step)?;
         if step.len() == 1 {
             world.invariant_saying_it_again_changes_nothing(step)?;
         }
     }
+    world.invariant_the_store_answers_as_a_fresh_one()?;
     world.invariant_a_held_table_never_changes()
 }
 
@@ -191,13 +194,18 @@ fn declared(reach: Reach, case: &Case) -> Arc<Description> {
 }
 
 impl World {
-    fn new(reach: Reach, case: &Case) -> Result<Self, TestCaseError> {
+    fn new(reach: Reach, case: &Case, first: &[Operation]) -> Result<Self, TestCaseError> {
         let facts = Facts { istio: case.istio, ..Facts::default() };
         let store = Store::new(facts.clone());
         let asked = Arc::new(Asked::by(case.answers));
         let description = declared(reach, case);
         let decider = fresh(&description, asked.clone(), &store)?;
-        Ok(Self { objects: BTreeMap::new(), facts, store, description, asked, decider, held: Vec::new() })
+        let (objects, held) = (BTreeMap::new(), Vec::new());
+        let mut world = Self { objects, facts, store, description, asked, decider, held };
+        world.change(first)?;
+        world.decider = fresh(&world.description, world.asked.clone(), &world.store)?;
+        world.invariant_kept_up_equals_fresh(&[])?;
+        Ok(world)
     }
 
     fn step(&mut self, operations: &[Operation]) -> Checked {
@@ -294,6 +302,29 @@ impl World {
         Ok(())
     }
 
+    /// Who is meant by a host or an address, and who selects whom.
+    fn invariant_the_store_answers_as_a_fresh_one(&self) -> Checked {
+        let afresh = self.rebuilt();
+        let keys = |store: &Store| store.object_keys().collect::<Vec<_>>();
+        prop_assert_eq!(keys(&self.store), keys(&afresh));
+        for (key, row) in self.decider.table().iter() {
+            let namespace = &key.namespace;
+            for host in row.subject.hosts.iter() {
+                let meant = |store: &Store| {
+                    let canonical = store.service_of_host(host, &"elsewhere".into());
+                    (store.service_of_host(host, namespace), canonical, store.addresses_of(namespace, host))
+                };
+                prop_assert_eq!(meant(&self.store), meant(&afresh), "who is meant by {} in {}", host, namespace);
+            }
+            for ip in &row.subject.addresses {
+                prop_assert_eq!(self.store.rows_at(*ip), afresh.rows_at(*ip), "who is at {}", ip);
+            }
+            prop_assert_eq!(self.store.workloads_of(key), afresh.workloads_of(key), "workloads of {}", key);
+            prop_assert_eq!(self.store.services_of(key), afresh.services_of(key), "services of {}", key);
+        }
+        Ok(())
+    }
+
     fn invariant_a_held_table_never_changes(&self) -> Checked {
         for (table, then) in &self.held {
             prop_assert_eq!(&looks(table), then, "the table of revision {}", table.revision);
@@ -335,7 +366,7 @@ fn looks(table: &Table) -> Vec<(RowKey, Look)> {
 }
 
 fn look(row: &Row) -> Look {
-    ((*row.subject).clone(), (*row.decision).clone(), row.revision, row.degraded.as_deref().map(str::to_owned))
+    (row.subject.clone(), (*row.decision).clone(), row.revision, row.degraded.as_deref().map(str::to_owned))
 }
 
 fn show(change: &RowChange) -> (String, Option<Look>, Option<Look>) {
@@ -438,21 +469,31 @@ fn a_projection_names_exactly_the_rows_whose_question_or_subject_changed() {
         || histories(STEPS_MAX),
         |history: &History| {
             let mut store = Store::new(Facts::default());
-            let mut projection = Projection::new(description.clone(), &store);
+            let (mut projection, _) = Projection::of(description.clone(), &store);
+            let mut table = Table::new(1, 0);
             for step in &history.steps {
-                let old: BTreeMap<_, _> = projection.rows().map(|(key, row)| (key.clone(), row.clone())).collect();
+                let old = projection::project(&description, &store);
                 let mut changes = Changes::default();
                 for operation in step {
                     changes.merge(operation.effect().apply(&mut store));
                 }
-                let concerned = projection.apply(&store, &changes);
-                let fresh = Projection::new(description.clone(), &store);
-                prop_assert!(projection.rows().eq(fresh.rows()), "what is kept up is what a fresh look gives");
-                let keys: BTreeSet<_> = old.keys().cloned().chain(fresh.rows().map(|(key, _)| key.clone())).collect();
-                let changed = keys.into_iter().filter(|key| old.get(key) != fresh.get(key));
-                prop_assert_eq!(concerned, changed.collect::<BTreeSet<_>>());
+                let new = projection::project(&description, &store);
+                let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+                let changed: Vec<_> = keys.into_iter().filter(|key| old.get(key) != new.get(key)).collect();
+                let moved = projection.apply(&store, &changes, &table);
+                prop_assert_eq!(moved.iter().map(|(key, _)| key).collect::<Vec<_>>(), changed);
+                for (key, row) in moved {
+                    prop_assert_eq!(row.as_ref(), new.get(&key), "{}", key);
+                    table.set(key, row.map(undecided));
+                }
             }
             Ok(())
         },
     );
+}
+
+/// A row that nobody was asked about.
+fn undecided(row: Projected) -> Row {
+    let decision = Arc::new(Decision::without_waypoint(Choice::Direct, None));
+    Row { subject: row.subject, input: row.input, decision, revision: 0, degraded: None }
 }

@@ -13,8 +13,9 @@ use crate::decision::{Choice, Decision, OnUnreachable};
 use crate::description::Description;
 use crate::floor;
 use crate::input::{Input, Shared};
-use crate::projection::{Projected, Projection, node_input};
-use crate::store::{Changes, Store};
+use crate::projection::{self, Moved, Projected, Projection, node_input};
+use crate::sorted::{Building, Sorted};
+use crate::store::{Changes, RowObject, Store};
 use crate::table::{Row, RowChange, RowKey, Table};
 
 /// Questions of one call. Above this a call costs no less per row; below it a trap costs fewer rows a second call.
@@ -126,27 +127,18 @@ impl Decider {
     ) -> Result<Self, (Option<RowKey>, ResolveFailure)> {
         let node = node_input(&description, store.facts());
         let settings = Arc::clone(&terms.settings);
-        let mut decider = Self {
-            terms,
-            projection: Projection::new(description, store),
-            answers: Answers::new(resolver, settings, node, store.facts().network.clone()),
-            degraded: BTreeSet::new(),
-            table: Table::new(rules, store.revision()),
-        };
-        let inputs = decider.answers.unknown(decider.projection.rows().map(|(_, row)| &row.input));
-        let terms = &decider.terms;
-        decider.answers.ask_all(&inputs, &|input, decision| terms.applied(input, decision)).map_err(
-            |(asked, failure)| {
-                let row = asked.and_then(|asked| decider.projection.rows().find(|(_, row)| row.input == asked));
-                (row.map(|(key, _)| key.clone()), failure)
-            },
-        )?;
-        for (key, projected) in decider.projection.rows() {
-            let decision = decider.answers.get(&projected.input).map(|(_, decision)| Arc::clone(decision));
-            let row = decision.map(|decision| row(projected, decision, decider.table.revision));
-            decider.table.set(key.clone(), row);
-        }
-        Ok(decider)
+        let (projection, inputs) = Projection::of(description, store);
+        let mut answers = Answers::new(resolver, settings, node, store.facts().network.clone());
+        // Most rows are asked what the one before was.
+        let runs = inputs.chunk_by(|a, b| a.is(b)).filter_map(<[_]>::first);
+        let unknown = answers.unknown(runs);
+        answers.ask_all(&unknown, &|input, decision| terms.applied(input, decision)).map_err(|(asked, failure)| {
+            let row = asked.and_then(|asked| inputs.iter().position(|input| *input == asked));
+            (row.and_then(|row| store.row_keys().nth(row)), failure)
+        })?;
+        let rows = decided_rows(store, &answers, inputs);
+        let table = Table::new(rules, store.revision()).with_rows(rows);
+        Ok(Self { terms, projection, answers, degraded: BTreeSet::new(), table })
     }
 
     /// The decisions as they are.
@@ -156,7 +148,7 @@ impl Decider {
 
     /// How many distinct questions the rows come down to.
     pub fn distinct(&self) -> usize {
-        self.projection.rows().map(|(_, row)| &row.input).collect::<HashSet<_>>().len()
+        self.table.iter().map(|(_, row)| &row.input).collect::<HashSet<_>>().len()
     }
 
     /// Rows that hold an answer which is not fresh.
@@ -171,69 +163,65 @@ impl Decider {
 
     /// Follows a change of `store`, which has it applied. Returns the rows that moved.
     pub fn apply(&mut self, store: &Store, changes: &Changes) -> Vec<RowChange> {
-        let concerned = self.projection.apply(store, changes);
+        let concerned = self.projection.apply(store, changes, &self.table);
         self.table.revision = store.revision();
         self.settle(concerned)
     }
 
     /// Asks again for all rows whose answer is not fresh. Returns the rows that moved.
     pub fn retry_degraded(&mut self) -> Vec<RowChange> {
-        let concerned = self.degraded.clone();
-        self.settle(concerned)
+        let as_they_are = |key: &RowKey| {
+            let row = self.table.get(key)?;
+            Some((key.clone(), Some(Projected { subject: row.subject.clone(), input: row.input.clone() })))
+        };
+        self.settle(self.degraded.iter().filter_map(as_they_are).collect())
     }
 
-    fn settle(&mut self, concerned: BTreeSet<RowKey>) -> Vec<RowChange> {
-        let projected = concerned.iter().filter_map(|key| self.projection.get(key));
-        let inputs = self.answers.unknown(projected.map(|row| &row.input));
+    fn settle(&mut self, concerned: Vec<Moved>) -> Vec<RowChange> {
+        let inputs = concerned.iter().filter_map(|(_, row)| Some(&row.as_ref()?.input));
+        let inputs = self.answers.unknown(inputs);
         let terms = &self.terms;
         let failures = self.answers.ask_failing_static(&inputs, &|input, decision| terms.applied(input, decision));
         let mut moved = Vec::new();
-        for key in concerned {
-            let after = match self.decided(&key) {
-                Some(row) => {
-                    self.degraded.remove(&key);
-                    Some(row)
-                }
-                None => self.held(&key, &failures),
-            };
+        for (key, row) in concerned {
+            let fresh = row.as_ref().and_then(|row| self.decided(row));
+            if fresh.is_some() || row.is_none() {
+                self.degraded.remove(&key);
+            }
+            let after = fresh.or_else(|| Some(self.held(&key, row?, &failures)));
             self.place(key, after, &mut moved);
         }
         self.answers.sweep();
         moved
     }
 
-    /// The row with its fresh answer; none when it is not published or has none.
-    fn decided(&mut self, key: &RowKey) -> Option<Row> {
-        let projected = self.projection.get_mut(key)?;
-        let (input, decision) = self.answers.get(&projected.input)?;
+    /// The row with its fresh answer; none when there is none.
+    fn decided(&self, row: &Projected) -> Option<Row> {
         // One value for all rows that ask the same: it takes the room once, and tells when nobody refers to the answer.
-        projected.input = input.clone();
-        Some(row(projected, Arc::clone(decision), self.table.revision))
+        let (input, decision) = self.answers.get(&row.input)?;
+        Some(Row {
+            subject: row.subject.clone(),
+            input: input.clone(),
+            decision: Arc::clone(decision),
+            revision: self.table.revision,
+            degraded: None,
+        })
     }
 
-    /// The row with its last good answer or the declared default; none when it is not published.
-    fn held(&mut self, key: &RowKey, failures: &HashMap<Shared<Input>, ResolveFailure>) -> Option<Row> {
-        let Some(projected) = self.projection.get(key) else {
-            self.degraded.remove(key);
-            return None;
-        };
-        let why = failures.get(&projected.input).map_or_else(|| "no answer".to_owned(), ToString::to_string);
+    /// The row with its last good answer or the declared default.
+    fn held(&mut self, key: &RowKey, row: Projected, failures: &HashMap<Shared<Input>, ResolveFailure>) -> Row {
+        let why = failures.get(&row.input).map_or_else(|| "no answer".to_owned(), ToString::to_string);
         let decision = match self.table.get(key) {
             // Consent that was withdrawn in the meantime counts all the same.
-            Some(last) if floor::is_withdrawn(&projected.input, &last.decision) => {
+            Some(last) if floor::is_withdrawn(&row.input, &last.decision) => {
                 Arc::new(floor::denied(&self.terms.denied))
             }
             Some(last) => last.decision.clone(),
             None => Arc::new(Decision::without_waypoint(self.terms.undecided.clone(), None)),
         };
         self.degraded.insert(key.clone());
-        Some(Row {
-            subject: projected.subject.clone(),
-            input: projected.input.clone(),
-            decision,
-            revision: self.table.revision,
-            degraded: Some(why.into()),
-        })
+        let Projected { subject, input } = row;
+        Row { subject, input, decision, revision: self.table.revision, degraded: Some(why.into()) }
     }
 
     /// Puts a row into the table; one that only looks different keeps its revision and is not told.
@@ -253,8 +241,25 @@ impl Decider {
     }
 }
 
-fn row(projected: &Projected, decision: Arc<Decision>, revision: u64) -> Row {
-    Row { subject: projected.subject.clone(), input: projected.input.clone(), decision, revision, degraded: None }
+/// All rows of the store, of which each has an answer; `inputs` is what they ask, in their order.
+fn decided_rows(store: &Store, answers: &Answers, inputs: Vec<Shared<Input>>) -> Sorted<(RowKey, Row)> {
+    let revision = store.revision();
+    let mut inputs = inputs.into_iter();
+    let mut last: Option<(&Shared<Input>, &Arc<Decision>)> = None;
+    let mut rows = Building::default();
+    let name = |object: &RowObject<'_>| object.meta().name.bytes().next().map_or(0, usize::from);
+    store.each_row(name, |object| {
+        let Some(input) = inputs.next() else { return };
+        if !last.is_some_and(|(last, _)| last.is(&input)) {
+            last = answers.get(&input);
+        }
+        let Some((known, decision)) = last else { return };
+        // As [`Decider::decided`].
+        let input = if known.is(&input) { input } else { known.clone() };
+        let (subject, decision) = (projection::subject(store, &object), Arc::clone(decision));
+        rows.push((object.key(), Row { subject, input, decision, revision, degraded: None }));
+    });
+    rows.made()
 }
 
 #[cfg(test)]

@@ -30,6 +30,11 @@ impl<T: Hash> Shared<T> {
 }
 
 impl<T> Shared<T> {
+    /// Whether it is this very value, which takes no look at it.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Whether nobody else holds this very value.
     pub fn is_unique(&self) -> bool {
         Arc::strong_count(&self.0) == 1

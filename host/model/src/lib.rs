@@ -8,6 +8,10 @@
 pub mod name;
 pub mod object;
 
+pub mod addresses;
+
+pub mod sorted;
+
 pub mod selector;
 
 pub mod endpoint_slice;
@@ -64,6 +68,7 @@ pub mod lint;
 
 pub mod pseudonym;
 
+pub use addresses::Addresses;
 pub use decider::{Decider, ResolveFailure, Resolver};
 pub use decision::Decision;
 pub use description::Description;

@@ -8,14 +8,28 @@ use serde::Serialize;
 /// A name, namespace, host, label key or label value. Cheap to clone.
 pub type Name = Arc<str>;
 
+/// Takes the other in the place of its own where they are equal, so that the text is there once.
+pub(crate) fn share(own: &mut Name, other: &Name) {
+    if own == other {
+        own.clone_from(other);
+    }
+}
+
 /// Labels or annotations, sorted by key, each key once.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Labels(Arc<[(Name, Name)]>);
 
 impl Labels {
+    /// Pairs that are looked through one by one.
+    const FEW: usize = 16;
+
     /// The value of `key`, if there is one.
     pub fn get(&self, key: &str) -> Option<&Name> {
+        if self.0.len() <= Self::FEW {
+            // Most keys have another length, which is seen without a look at their text.
+            return self.0.iter().find(|(k, _)| **k == *key).map(|(_, v)| v);
+        }
         self.0.binary_search_by(|(k, _)| (**k).cmp(key)).ok().and_then(|at| self.0.get(at)).map(|(_, v)| v)
     }
 
@@ -37,6 +51,27 @@ impl Labels {
     /// How many hold these very labels, not only equal ones.
     pub fn holders(&self) -> usize {
         Arc::strong_count(&self.0)
+    }
+
+    /// Whether it is the very same list, which takes no look at it.
+    pub(crate) fn is(&self, other: &Labels) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Takes the other's strings in the place of its own where they are equal.
+    pub(crate) fn share_with(&mut self, other: &Labels) {
+        if self == other {
+            self.clone_from(other);
+            return;
+        }
+        for (key, value) in Arc::get_mut(&mut self.0).into_iter().flatten() {
+            if let Ok(at) = other.0.binary_search_by(|(other, _)| other.cmp(key))
+                && let Some((other_key, other_value)) = other.0.get(at)
+            {
+                share(key, other_key);
+                share(value, other_value);
+            }
+        }
     }
 
     /// True when every pair of `self` is also in `other`: a Service's or an equality selector (R135-R138).

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::endpoint_slice::EndpointSlice;
 use crate::gateway::{Gateway, GatewayClass};
-use crate::name::{Labels, Name};
+use crate::name::{Labels, Name, share};
 use crate::namespace::Namespace;
 use crate::policy::AuthorizationPolicy;
 use crate::service::Service;
@@ -36,6 +36,24 @@ impl Meta {
             labels: Labels::default(),
             annotations: Labels::default(),
         }
+    }
+
+    /// Namespace and name.
+    pub(crate) fn key(&self) -> (Name, Name) {
+        (self.namespace.clone(), self.name.clone())
+    }
+
+    /// Where it is, seen from another namespace and name.
+    pub(crate) fn order(&self, (namespace, name): &(Name, Name)) -> std::cmp::Ordering {
+        (&self.namespace, &self.name).cmp(&(namespace, name))
+    }
+
+    /// Takes the other's strings in the place of its own where they are equal.
+    pub(crate) fn share_with(&mut self, other: &Meta) {
+        share(&mut self.namespace, &other.namespace);
+        share(&mut self.name, &other.name);
+        self.labels.share_with(&other.labels);
+        self.annotations.share_with(&other.annotations);
     }
 }
 

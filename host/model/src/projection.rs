@@ -2,8 +2,8 @@
 //!
 //! A projection belongs to one description (what a component declared). It knows the edges that follow from it:
 //! Namespace → its rows, Gateway and GatewayClass → the rows that may mean them, every other object → its own rows.
-//! [`Projection::apply`] after a change gives the same as [`Projection::new`] on the changed store; that is tested
-//! with generated histories. It decides nothing.
+//! [`Projection::apply`] after a change says how the rows differ from those that [`project`] gives on the changed store; that
+//! is tested with generated histories. The rows themselves are in the table, once. It decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,36 +13,51 @@ use crate::gateway::GatewayKey;
 use crate::input::{Input, NodeInput, Shared, SubjectKind, Visibility};
 use crate::name::{Labels, Name};
 use crate::store::{Changes, Facts, RowObject, Store};
-use crate::table::{RowKey, RowKind, Subject};
+use crate::table::{RowKey, Subject, Table};
 
 mod naming;
+mod row_naming;
 mod selectors;
 mod subjects;
 mod views;
 use naming::Naming;
-use subjects::{account_of, annotations_of, kind_of, labels_of, subject};
+use row_naming::{Named, RowNaming};
+pub(crate) use subjects::subject;
+use subjects::{account_of, annotations_of, kind_of, labels_of};
 use views::Views;
 
 /// A row before it is decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Projected {
     /// What sinks need to know of it.
-    pub subject: Arc<Subject>,
+    pub subject: Subject,
     /// What the component is asked.
     pub input: Shared<Input>,
 }
 
-/// The rows of a store under one description.
+/// What follows from a store under one description, but for the rows.
 #[derive(Debug)]
 pub struct Projection {
     description: Arc<Description>,
-    rows: BTreeMap<RowKey, Projected>,
     /// Which rows name which Gateways by labels of their own.
-    named_by_rows: Naming<RowKey>,
+    named_by_rows: RowNaming,
     /// Which namespaces name which Gateways for their rows. Most rows say nothing themselves, so this is where most
     /// edges are, and there are few of them. Holds namespaces with rows in them.
     named_by_namespaces: Naming<Name>,
     views: Views,
+    /// How many rows a namespace has; none that has no rows.
+    rows: HashMap<Name, usize>,
+}
+
+/// A row that is not what it was, as it is now; none: it is gone.
+pub type Moved = (RowKey, Option<Projected>);
+
+/// All rows of a store, for who does not follow its changes.
+pub fn project(description: &Arc<Description>, store: &Store) -> BTreeMap<RowKey, Projected> {
+    let (_, inputs) = Projection::of(Arc::clone(description), store);
+    let row =
+        |(object, input): (RowObject<'_>, _)| (object.key(), Projected { subject: subject(store, &object), input });
+    store.row_objects().zip(inputs).map(row).collect()
 }
 
 /// One way through rows while the store stays as it is. Rows of a namespace that say the same get the same input, which
@@ -50,14 +65,28 @@ pub struct Projection {
 struct Pass<'s> {
     store: &'s Store,
     namespace: Name,
-    inputs: HashMap<Asked, Shared<Input>>,
+    inputs: HashMap<OwnPart, Shared<Input>>,
+    /// The input of those that say nothing themselves, as most do.
+    silent: Option<Shared<Input>>,
+    last: Option<Last<'s>>,
+    /// Nothing is known of any row yet.
+    fresh: bool,
+}
+
+/// The row before. Most are like it, which is seen without a look at any label: objects that are alike hold the same list.
+struct Last<'s> {
+    kind: SubjectKind,
+    labels: &'s Labels,
+    annotations: &'s Labels,
+    named: Named,
+    input: Shared<Input>,
 }
 
 /// A row's own part of its input.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Asked {
+struct OwnPart {
     kind: SubjectKind,
-    named: Vec<GatewayKey>,
+    named: Named,
     labels: Vec<(Name, Name)>,
     annotations: Vec<(Name, Name)>,
     visibility: Visibility,
@@ -81,28 +110,35 @@ pub(crate) struct Beside<'a, G> {
 }
 
 impl Projection {
-    /// Projects all rows of `store`.
-    pub fn new(description: Arc<Description>, store: &Store) -> Self {
+    /// The projection of `store`, and what each of its rows is asked, in the order of [`Store::row_objects`].
+    pub fn of(description: Arc<Description>, store: &Store) -> (Self, Vec<Shared<Input>>) {
         let mut projection = Self::empty(description);
-        let mut pass = Pass::over(store);
-        let mut rows = Vec::new();
-        for (key, object) in store.rows() {
-            let projected = projection.projected(&mut pass, &key, &object);
-            rows.push((key, projected));
-        }
-        // They are sorted already: this is cheaper than putting in one by one.
-        projection.rows = rows.into_iter().collect();
-        projection
+        let mut pass = Pass { fresh: true, ..Pass::over(store) };
+        let mut inputs = Vec::with_capacity(store.len());
+        let (mut namespace, mut rows) = (Name::from(""), 0);
+        let labels = |object: &RowObject<'_>| object.meta().labels.iter().map(|(key, _)| key.len()).sum();
+        store.each_row(labels, |object| {
+            inputs.push(projection.asked(&mut pass, &object));
+            let of = &object.meta().namespace;
+            if !same(of, &namespace) {
+                *projection.rows.entry(std::mem::replace(&mut namespace, of.clone())).or_default() += rows;
+                rows = 0;
+            }
+            rows += 1;
+        });
+        *projection.rows.entry(namespace).or_default() += rows;
+        projection.rows.retain(|_, rows| *rows > 0);
+        (projection, inputs)
     }
 
     /// Without rows.
     pub(crate) fn empty(description: Arc<Description>) -> Self {
         Self {
             description,
-            rows: BTreeMap::new(),
-            named_by_rows: Naming::default(),
+            named_by_rows: RowNaming::default(),
             named_by_namespaces: Naming::default(),
             views: Views::default(),
+            rows: HashMap::new(),
         }
     }
 
@@ -111,7 +147,7 @@ impl Projection {
     pub fn input_of(description: &Arc<Description>, store: &Store, key: &RowKey) -> Option<Shared<Input>> {
         let object = store.row(key)?;
         let mut alone = Self::empty(Arc::clone(description));
-        Some(alone.projected(&mut Pass::over(store), key, &object).input)
+        Some(alone.asked(&mut Pass::over(store), &object))
     }
 
     /// What the component would be asked about something that may not be a row, and whether it has labels at all. The
@@ -124,11 +160,11 @@ impl Projection {
     ) -> (Shared<Input>, bool) {
         let object = beside.row.and_then(|row| store.row(row));
         let fields = self.description.fields;
-        let mut asked = match &object {
-            Some(object) => self.asked(store, object).1,
-            None => Asked {
+        let mut own = match &object {
+            Some(object) => self.own_part(store, object),
+            None => OwnPart {
                 kind: beside.kind,
-                named: Vec::new(),
+                named: Named::default(),
                 labels: Vec::new(),
                 annotations: Vec::new(),
                 visibility: beside.visibility,
@@ -137,8 +173,8 @@ impl Projection {
                 hosts: if fields.hosts { beside.hosts.to_vec() } else { Vec::new() },
             },
         };
-        asked.named.extend(beside.named.cloned());
-        (self.input(store, beside.namespace, &asked), object.is_some())
+        own.named = own.named.iter().cloned().chain(beside.named.cloned()).collect();
+        (self.input(store, beside.namespace, &own), object.is_some())
     }
 
     /// Drops what is known about objects that changed; who asks next looks at them afresh.
@@ -147,81 +183,62 @@ impl Projection {
         changes.gateways.iter().for_each(|key| self.views.forget_gateway(key));
     }
 
-    /// The row, if it is published.
-    pub fn get(&self, key: &RowKey) -> Option<&Projected> {
-        self.rows.get(key)
-    }
-
-    /// The same, to put an equal input in the place of its own.
-    pub(crate) fn get_mut(&mut self, key: &RowKey) -> Option<&mut Projected> {
-        self.rows.get_mut(key)
-    }
-
-    /// All rows in the order of their keys.
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = (&RowKey, &Projected)> {
-        self.rows.iter()
-    }
-
-    /// Follows a change of `store`, which has it applied. Returns the rows whose subject or input is not what it was,
-    /// and those that came or went.
-    pub fn apply(&mut self, store: &Store, changes: &Changes) -> BTreeSet<RowKey> {
+    /// Follows a change of `store`, which has it applied; `table` has not. Returns the rows whose subject or input is not
+    /// what it was, and those that came or went, in the order of their keys.
+    pub fn apply(&mut self, store: &Store, changes: &Changes, table: &Table) -> Vec<Moved> {
         let mut concerned = changes.rows.clone();
         for name in &changes.namespaces {
             self.leave(name);
-            concerned.extend(self.rows_in(name).cloned());
+            concerned.extend(table.keys_in(name).cloned());
         }
         for key in &changes.gateways {
             self.views.forget_gateway(key);
-            self.concerned_by_gateway(key, &mut concerned);
+            self.concerned_by_gateway(key, table, &mut concerned);
         }
         let mut pass = Pass::over(store);
-        concerned.retain(|key| self.project(&mut pass, key));
-        concerned
+        let mut moved = Vec::new();
+        for key in concerned {
+            let before = table.get(&key);
+            let after = store.row(&key).map(|object| {
+                let (subject, input) = (subject(store, &object), self.asked(&mut pass, &object));
+                Projected { subject, input }
+            });
+            match (before, &after) {
+                (None, None) => continue,
+                (Some(row), Some(after)) if row.subject == after.subject && row.input == after.input => continue,
+                (Some(_), Some(_)) => {}
+                (None, Some(_)) => *self.rows.entry(key.namespace.clone()).or_default() += 1,
+                (Some(_), None) => self.forget(&key),
+            }
+            moved.push((key, after));
+        }
+        moved
     }
 
-    fn concerned_by_gateway(&self, key: &GatewayKey, concerned: &mut BTreeSet<RowKey>) {
+    fn concerned_by_gateway(&self, key: &GatewayKey, table: &Table, concerned: &mut BTreeSet<RowKey>) {
         if self.description.reach == Reach::All {
-            concerned.extend(self.rows.keys().cloned());
+            concerned.extend(table.iter().map(|(key, _)| key.clone()));
             return;
         }
         if self.description.reach == Reach::OwnNamespace {
-            concerned.extend(self.rows_in(&key.namespace).cloned());
+            concerned.extend(table.keys_in(&key.namespace).cloned());
         }
         concerned.extend(self.named_by_rows.by(key).cloned());
         for namespace in self.named_by_namespaces.by(key) {
-            concerned.extend(self.rows_in(namespace).cloned());
+            concerned.extend(table.keys_in(namespace).cloned());
         }
     }
 
-    fn rows_in(&self, namespace: &Name) -> impl Iterator<Item = &RowKey> {
-        RowKind::ALL.into_iter().flat_map(move |kind| {
-            let first = RowKey { kind, namespace: namespace.clone(), name: "".into(), part: None };
-            let namespace = namespace.clone();
-            let from = self.rows.range(first..).map(|(key, _)| key);
-            from.take_while(move |key| key.kind == kind && key.namespace == namespace)
-        })
-    }
-
-    /// Brings one row up to date; true when it is not what it was.
-    fn project(&mut self, pass: &mut Pass<'_>, key: &RowKey) -> bool {
-        let Some(object) = pass.store.row(key) else {
-            return self.forget(key);
-        };
-        let projected = self.projected(pass, key, &object);
-        if self.rows.get(key) == Some(&projected) {
-            return false;
+    /// A row is gone, and with the last one of a namespace what is known about that.
+    fn forget(&mut self, key: &RowKey) {
+        self.named_by_rows.set(key, &Named::default());
+        if let Some(rows) = self.rows.get_mut(&key.namespace) {
+            *rows -= 1;
+            if *rows == 0 {
+                self.rows.remove(&key.namespace);
+                self.leave(&key.namespace);
+            }
         }
-        self.rows.insert(key.clone(), projected);
-        true
-    }
-
-    fn forget(&mut self, key: &RowKey) -> bool {
-        self.named_by_rows.set(key, &[]);
-        let was_there = self.rows.remove(key).is_some();
-        if self.rows_in(&key.namespace).next().is_none() {
-            self.leave(&key.namespace);
-        }
-        was_there
     }
 
     /// Drops what is known about a namespace; its next row looks at it afresh.
@@ -230,47 +247,74 @@ impl Projection {
         self.named_by_namespaces.set(namespace, &[]);
     }
 
-    /// The row as it is now, with its edges.
-    fn projected(&mut self, pass: &mut Pass<'_>, key: &RowKey, object: &RowObject<'_>) -> Projected {
-        let (subject, asked) = self.asked(pass.store, object);
-        self.named_by_rows.set(key, &asked.named);
-        let input = match pass.inputs_of(&key.namespace).get(&asked) {
-            Some(input) => input.clone(),
-            None => {
-                let input = self.input(pass.store, &key.namespace, &asked);
-                pass.inputs.insert(asked, input.clone());
-                input
-            }
-        };
-        Projected { subject: Arc::new(subject), input }
+    /// What the row is asked by now. Its edges are kept.
+    fn asked<'s>(&mut self, pass: &mut Pass<'s>, object: &RowObject<'s>) -> Shared<Input> {
+        if let Some(last) = pass.last.as_ref().filter(|last| last.is_like(object, &pass.namespace)) {
+            self.name(pass.fresh, object, &last.named);
+            return last.input.clone();
+        }
+        let own = self.own_part(pass.store, object);
+        let named = own.named.clone();
+        self.name(pass.fresh, object, &named);
+        let input = self.input_in(pass, &object.meta().namespace, own);
+        pass.last = self.last(object, named, &input);
+        input
     }
 
-    fn asked(&self, store: &Store, object: &RowObject<'_>) -> (Subject, Asked) {
+    /// The row names these Gateways, and no other any more.
+    fn name(&mut self, fresh: bool, object: &RowObject<'_>, named: &Named) {
+        if !(fresh && named.is_empty()) {
+            self.named_by_rows.set(&object.key(), named);
+        }
+    }
+
+    /// The input of a row with this part of its own, made once in a namespace.
+    fn input_in(&mut self, pass: &mut Pass<'_>, namespace: &Name, own: OwnPart) -> Shared<Input> {
+        pass.enter(namespace);
+        if own.is_silent() {
+            if let Some(input) = pass.silent.as_ref().filter(|input| input.kind == own.kind) {
+                return input.clone();
+            }
+            let input = self.input(pass.store, namespace, &own);
+            pass.silent = Some(input.clone());
+            return input;
+        }
+        if let Some(input) = pass.inputs.get(&own) {
+            return input.clone();
+        }
+        let input = self.input(pass.store, namespace, &own);
+        pass.inputs.insert(own, input.clone());
+        input
+    }
+
+    /// What the next row is compared with, if what it is asked follows from its labels and annotations.
+    fn last<'s>(&self, object: &RowObject<'s>, named: Named, input: &Shared<Input>) -> Option<Last<'s>> {
+        let fields = self.description.fields;
+        let by_labels = matches!(object, RowObject::Pod(_) | RowObject::Service(_));
+        let meta = (by_labels && !fields.name && !fields.hosts && !fields.service_account).then(|| object.meta())?;
+        let (labels, annotations) = (&meta.labels, &meta.annotations);
+        Some(Last { kind: kind_of(object), labels, annotations, named, input: input.clone() })
+    }
+
+    fn own_part(&self, store: &Store, object: &RowObject<'_>) -> OwnPart {
         let description = &*self.description;
         let fields = description.fields;
         let meta = object.meta();
         let labels = labels_of(object);
-        let mut asked = Asked {
+        let hidden = matches!(object, RowObject::ServiceEntry { own_namespace_only: true, .. });
+        OwnPart {
             kind: kind_of(object),
             named: named_gateways(&description.references, &meta.namespace, &labels),
             labels: description.pick(Source::SubjectLabel, &labels),
             annotations: description.pick(Source::SubjectAnnotation, annotations_of(object)),
-            visibility: Visibility::Everywhere,
+            visibility: if hidden { Visibility::OwnNamespace } else { Visibility::Everywhere },
             service_account: account_of(object).filter(|_| fields.service_account).cloned(),
             name: fields.name.then(|| meta.name.clone()),
-            hosts: Vec::new(),
-        };
-        if let RowObject::ServiceEntry { own_namespace_only: true, .. } = object {
-            asked.visibility = Visibility::OwnNamespace;
+            hosts: if fields.hosts { subject(store, object).hosts.to_vec() } else { Vec::new() },
         }
-        let subject = subject(store, object);
-        if fields.hosts {
-            asked.hosts.clone_from(&subject.hosts);
-        }
-        (subject, asked)
     }
 
-    fn input(&mut self, store: &Store, namespace: &Name, asked: &Asked) -> Shared<Input> {
+    fn input(&mut self, store: &Store, namespace: &Name, own: &OwnPart) -> Shared<Input> {
         let description = Arc::clone(&self.description);
         if !self.views.knows_namespace(namespace) {
             let inherited = description.references.iter().filter(|reference| reference.inherit);
@@ -279,24 +323,26 @@ impl Projection {
             self.named_by_namespaces.set(namespace, &named.unwrap_or_default());
         }
         let inherited = self.named_by_namespaces.names(namespace);
-        let named = || inherited.iter().chain(&asked.named).cloned();
-        let keys: BTreeSet<GatewayKey> = match description.reach {
+        let named = || inherited.iter().chain(&*own.named).cloned();
+        let mut keys: Vec<GatewayKey> = match description.reach {
             Reach::All => store.gateways().map(|(key, _)| key.clone()).collect(),
             Reach::OwnNamespace => store.gateways_in(namespace).cloned().chain(named()).collect(),
             Reach::Referenced => named().collect(),
         };
+        keys.sort_unstable();
+        keys.dedup();
         let candidates = self.views.gateways(&description, store, &keys);
         let namespace = self.views.namespace(&description, store, namespace, &candidates);
         Shared::new(Input {
-            kind: asked.kind,
+            kind: own.kind,
             namespace,
             candidates: candidates.into_iter().map(|view| view.input).collect(),
-            labels: Some(self.views.pairs(asked.labels.clone())),
-            annotations: Some(self.views.pairs(asked.annotations.clone())),
-            visibility: asked.visibility,
-            service_account: asked.service_account.clone(),
-            name: asked.name.clone(),
-            hosts: asked.hosts.clone(),
+            labels: Some(self.views.pairs(own.labels.clone())),
+            annotations: Some(self.views.pairs(own.annotations.clone())),
+            visibility: own.visibility,
+            service_account: own.service_account.clone(),
+            name: own.name.clone(),
+            hosts: own.hosts.clone(),
             upstream: None,
         })
     }
@@ -304,25 +350,49 @@ impl Projection {
 
 impl<'s> Pass<'s> {
     fn over(store: &'s Store) -> Self {
-        Self { store, namespace: "".into(), inputs: HashMap::new() }
+        Self { store, namespace: "".into(), inputs: HashMap::new(), silent: None, last: None, fresh: false }
     }
 
-    /// The inputs made so far in this namespace.
-    fn inputs_of(&mut self, namespace: &Name) -> &HashMap<Asked, Shared<Input>> {
-        if self.namespace != *namespace {
+    /// Forgets the inputs of another namespace.
+    fn enter(&mut self, namespace: &Name) {
+        if !same(&self.namespace, namespace) {
             self.namespace = namespace.clone();
             self.inputs.clear();
+            self.silent = None;
         }
-        &self.inputs
     }
 }
 
+impl Last<'_> {
+    /// Whether this row is asked the same; `namespace` is that of the row before.
+    fn is_like(&self, object: &RowObject<'_>, namespace: &Name) -> bool {
+        let meta = object.meta();
+        let same_lists = self.labels.is(&meta.labels) && self.annotations.is(&meta.annotations);
+        same_lists && self.kind == kind_of(object) && same(namespace, &meta.namespace)
+    }
+}
+
+impl OwnPart {
+    /// Whether nothing but its kind tells it from other rows of its namespace.
+    fn is_silent(&self) -> bool {
+        let Self { kind: _, named, labels, annotations, visibility, service_account, name, hosts } = self;
+        named.is_empty()
+            && labels.is_empty()
+            && annotations.is_empty()
+            && *visibility == Visibility::Everywhere
+            && service_account.is_none()
+            && name.is_none()
+            && hosts.is_empty()
+    }
+}
+
+/// Whether two names are equal; most that are have the same text, which is seen without a look at it.
+fn same(a: &Name, b: &Name) -> bool {
+    Arc::ptr_eq(a, b) || a == b
+}
+
 /// The Gateways that these labels name (R15, R16), whether or not they exist.
-fn named_gateways<'a>(
-    references: impl IntoIterator<Item = &'a Reference>,
-    namespace: &Name,
-    labels: &Labels,
-) -> Vec<GatewayKey> {
+fn named_gateways<'a>(references: impl IntoIterator<Item = &'a Reference>, namespace: &Name, labels: &Labels) -> Named {
     let mut named = Vec::new();
     for reference in references {
         if let Some(name) = labels.get(&reference.name_label) {
@@ -330,7 +400,7 @@ fn named_gateways<'a>(
             named.push(GatewayKey { namespace: stated.unwrap_or(namespace).clone(), name: name.clone() });
         }
     }
-    named
+    if named.is_empty() { Named::default() } else { named.into() }
 }
 
 /// The node as far as it was declared.

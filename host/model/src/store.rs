@@ -19,17 +19,20 @@ use crate::object::{Kind, Object, ObjectKey};
 use crate::policy::AuthorizationPolicy;
 use crate::service::Service;
 use crate::service_entry::ServiceEntry;
+use crate::sorted::Sorted;
 use crate::table::{RowKey, RowKind};
 use crate::workload::Pod;
 use crate::workload_entry::WorkloadEntry;
 
 mod addresses;
+mod alike;
 mod claims;
 mod entries;
 mod membership;
 mod rows;
 mod unpublished;
 
+use alike::{Alike, Kept};
 pub use claims::{ClaimStanding, HostClaim};
 pub use rows::RowObject;
 pub use unpublished::{LostHost, Unpublished};
@@ -132,7 +135,7 @@ impl Changes {
 }
 
 /// All objects of one namespaced kind, by namespace and name.
-type Namespaced<T> = OrdMap<(Name, Name), Arc<T>>;
+type Namespaced<T> = Sorted<Arc<T>>;
 
 /// All objects, by kind and key.
 #[derive(Clone, Debug, Default)]
@@ -145,7 +148,8 @@ pub struct Store {
     /// class name -> Gateways that name it, whether or not the class exists.
     gateways_by_class: HashMap<Name, OrdSet<GatewayKey>>,
     services: Namespaced<Service>,
-    pods: Namespaced<Pod>,
+    /// Not one by one on the heap: there are many, and none is large.
+    pods: Sorted<Pod>,
     entries: Namespaced<ServiceEntry>,
     workload_entries: Namespaced<WorkloadEntry>,
     slices: Namespaced<EndpointSlice>,
@@ -221,26 +225,14 @@ impl Store {
             Object::Namespace(o) => self.put_namespace(o, changes),
             Object::GatewayClass(o) => self.put_class(o, changes),
             Object::Gateway(o) => self.put_gateway(o, changes),
-            Object::Service(o) => {
-                let key = (o.meta.namespace.clone(), o.meta.name.clone());
-                let changed = put(&mut self.services, key.clone(), o);
-                changed && self.service_changed(key, changes)
-            }
-            Object::Pod(o) => {
-                let key = (o.meta.namespace.clone(), o.meta.name.clone());
-                let changed = put(&mut self.pods, key.clone(), o);
-                changed && touch(RowKind::Pod, key, changes)
-            }
+            Object::Service(o) => put(&mut self.services, o).is_some_and(|key| self.service_changed(key, changes)),
+            Object::Pod(o) => put(&mut self.pods, o).is_some_and(|key| touch(RowKind::Pod, key, changes)),
             Object::ServiceEntry(o) => self.put_entry(o, changes),
             Object::WorkloadEntry(o) => {
-                let key = (o.meta.namespace.clone(), o.meta.name.clone());
-                let changed = put(&mut self.workload_entries, key.clone(), o);
-                changed && touch(RowKind::WorkloadEntry, key, changes)
+                put(&mut self.workload_entries, o).is_some_and(|key| touch(RowKind::WorkloadEntry, key, changes))
             }
             Object::EndpointSlice(o) => self.put_slice(o, changes),
-            Object::AuthorizationPolicy(o) => {
-                put(&mut self.policies, (o.meta.namespace.clone(), o.meta.name.clone()), o)
-            }
+            Object::AuthorizationPolicy(o) => put(&mut self.policies, o).is_some(),
         }
     }
 
@@ -375,16 +367,20 @@ impl Store {
         }
     }
 
-    fn put_slice(&mut self, object: EndpointSlice, changes: &mut Changes) -> bool {
-        let key = (object.meta.namespace.clone(), object.meta.name.clone());
-        if let Some(old) = self.slices.get(&key) {
-            if **old == object {
-                return false;
+    fn put_slice(&mut self, mut object: EndpointSlice, changes: &mut Changes) -> bool {
+        // A slice names as many Pods as there are.
+        for name in &mut object.pods {
+            if let Some(pod) = self.pods.get(&(object.meta.namespace.clone(), name.clone())) {
+                *name = pod.meta.name.clone();
             }
-            touch_slice(old, changes);
         }
-        touch_slice(&object, changes);
-        self.slices.insert(key, Arc::new(object));
+        let old = self.slices.get(&(object.meta.namespace.clone(), object.meta.name.clone())).cloned();
+        let Some(key) = put(&mut self.slices, object) else {
+            return false;
+        };
+        for slice in old.iter().chain(self.slices.get(&key)) {
+            touch_slice(slice, changes);
+        }
         true
     }
 
@@ -420,7 +416,7 @@ impl Store {
     }
 
     /// The Pod, published or not.
-    pub fn pod(&self, namespace: &Name, name: &Name) -> Option<&Arc<Pod>> {
+    pub fn pod(&self, namespace: &Name, name: &Name) -> Option<&Pod> {
         self.pods.get(&(namespace.clone(), name.clone()))
     }
 
@@ -441,7 +437,7 @@ impl Store {
 
     /// All AuthorizationPolicies that are in sight and of this revision, in the order of their keys.
     pub fn policies(&self) -> impl Iterator<Item = &AuthorizationPolicy> {
-        let policies = self.policies.values().map(|policy| &**policy);
+        let policies = self.policies.iter().map(|policy| &**policy);
         policies.filter(|it| self.is_discovered(&it.meta.namespace) && self.is_of_revision(&it.meta.labels))
     }
 
@@ -461,7 +457,7 @@ impl Store {
                 Object::Gateway(Gateway::clone(self.gateways.get(&key)?))
             }
             Kind::Service => Object::Service(Service::clone(self.services.get(&at)?)),
-            Kind::Pod => Object::Pod(Pod::clone(self.pods.get(&at)?)),
+            Kind::Pod => Object::Pod(self.pods.get(&at)?.clone()),
             Kind::ServiceEntry => Object::ServiceEntry(ServiceEntry::clone(self.entries.get(&at)?)),
             Kind::WorkloadEntry => Object::WorkloadEntry(WorkloadEntry::clone(self.workload_entries.get(&at)?)),
             Kind::EndpointSlice => Object::EndpointSlice(EndpointSlice::clone(self.slices.get(&at)?)),
@@ -473,13 +469,8 @@ impl Store {
 
     /// The keys of all objects, kind by kind, within a kind in their order.
     pub fn object_keys(&self) -> impl Iterator<Item = ObjectKey> + '_ {
-        fn keys<'a, T>(kind: Kind, map: &'a Namespaced<T>) -> impl Iterator<Item = ObjectKey> + use<'a, T> {
-            let key = move |(namespace, name): &(Name, Name)| ObjectKey {
-                kind,
-                namespace: namespace.clone(),
-                name: name.clone(),
-            };
-            map.keys().map(key)
+        fn keys<E: Kept>(kind: Kind, all: &Sorted<E>) -> impl Iterator<Item = ObjectKey> {
+            all.iter().map(E::key).map(move |(namespace, name)| ObjectKey { kind, namespace, name })
         }
         let cluster = |kind, names: BTreeSet<&Name>| {
             let keys = names.into_iter().map(|name| ObjectKey::new(kind, "", name));
@@ -531,18 +522,22 @@ fn keys_in_gateways<'a>(
 }
 
 /// The objects of one namespace, in the order of their names.
-fn in_namespace<'a, T>(map: &'a Namespaced<T>, namespace: &'a Name) -> impl Iterator<Item = &'a Arc<T>> {
+fn in_namespace<'a, E: Kept>(all: &'a Sorted<E>, namespace: &'a Name) -> impl Iterator<Item = &'a E> {
     let from = (namespace.clone(), Name::from(""));
-    map.range(from..).take_while(move |((at, _), _)| at == namespace).map(|(_, object)| object)
+    all.range_from(&from).take_while(move |it| it.object().meta().namespace == *namespace)
 }
 
-/// True when it was not there or was another.
-fn put<T: PartialEq>(map: &mut Namespaced<T>, key: (Name, Name), object: T) -> bool {
-    if map.get(&key).is_some_and(|old| **old == object) {
-        return false;
+/// Its key, when it was not there or was another. What is alike lies beside it: they share their strings.
+fn put<E: Kept>(all: &mut Sorted<E>, mut object: E::Object) -> Option<(Name, Name)> {
+    if let Some(beside) = all.near(&object.meta().key()).map(E::object) {
+        if *beside == object {
+            return None;
+        }
+        object.share_with(beside);
     }
-    map.insert(key, Arc::new(object));
-    true
+    let key = object.meta().key();
+    all.insert(E::keeping(object));
+    Some(key)
 }
 
 /// Always true: something changed.

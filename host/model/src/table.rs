@@ -1,18 +1,18 @@
 //! The table of decisions: persistent, so that one pod's change does not copy 200,000 rows, and shared with readers
 //! by a clone that costs nothing to speak of.
 
+use std::cmp::Ordering;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use imbl::OrdMap;
-use imbl::ordmap::DiffItem;
 use serde::Serialize;
 
+use crate::addresses::Addresses;
 use crate::decision::Decision;
 use crate::input::{Input, Shared};
 use crate::name::Name;
 use crate::object::{Kind, ObjectKey};
+use crate::sorted::Sorted;
 
 /// What a row stands for. The order is that of the names, which is the order of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -92,8 +92,8 @@ impl std::str::FromStr for RowKind {
     }
 }
 
-/// Identifies a row.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+/// Identifies a row. The order is that of the fields.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct RowKey {
     /// The kind.
     pub kind: RowKind,
@@ -135,6 +135,27 @@ impl RowKey {
     }
 }
 
+impl Ord for RowKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Rows of a namespace share its name, which then needs no look.
+        let namespaces = || {
+            if Arc::ptr_eq(&self.namespace, &other.namespace) {
+                Ordering::Equal
+            } else {
+                self.namespace.cmp(&other.namespace)
+            }
+        };
+        let order = self.kind.cmp(&other.kind).then_with(namespaces);
+        order.then_with(|| self.name.cmp(&other.name)).then_with(|| self.part.cmp(&other.part))
+    }
+}
+
+impl PartialOrd for RowKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl fmt::Display for RowKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}/{}", self.kind, self.namespace, self.name)?;
@@ -146,9 +167,9 @@ impl fmt::Display for RowKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// The hosts of a service; of a ServiceEntry those that no other has in its namespace (R42).
-    pub hosts: Vec<Name>,
+    pub hosts: Arc<[Name]>,
     /// Virtual addresses of a service, of all its hosts; addresses of a workload. Ranges are left out.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Addresses,
     /// False for workloads that are never looked up by address (R97).
     pub dialled_by_address: bool,
 }
@@ -157,7 +178,7 @@ pub struct Subject {
 #[derive(Clone, Debug)]
 pub struct Row {
     /// Its object.
-    pub subject: Arc<Subject>,
+    pub subject: Subject,
     /// What the component was asked; asking again gives the same.
     pub input: Shared<Input>,
     /// What was decided.
@@ -172,14 +193,7 @@ impl Row {
     /// Whether a sink would do the same for both.
     pub fn same_effect(&self, other: &Row) -> bool {
         (Arc::ptr_eq(&self.decision, &other.decision) || self.decision == other.decision)
-            && (Arc::ptr_eq(&self.subject, &other.subject) || self.subject == other.subject)
-    }
-}
-
-/// For [`OrdMap::diff`]: cheap and conservative, [`Row::same_effect`] decides what is told.
-impl PartialEq for Row {
-    fn eq(&self, other: &Self) -> bool {
-        self.same_effect(other) && self.revision == other.revision && self.degraded == other.degraded
+            && self.subject == other.subject
     }
 }
 
@@ -190,7 +204,7 @@ pub struct Table {
     pub rules: u64,
     /// Counts changes of objects.
     pub revision: u64,
-    rows: OrdMap<RowKey, Row>,
+    rows: Sorted<(RowKey, Row)>,
 }
 
 /// A row that is not what it was. Both sides are never none.
@@ -207,17 +221,31 @@ pub struct RowChange {
 impl Table {
     /// An empty table with this stamp.
     pub fn new(rules: u64, revision: u64) -> Self {
-        Self { rules, revision, rows: OrdMap::new() }
+        Self { rules, revision, rows: Sorted::default() }
+    }
+
+    /// The same with these rows.
+    pub fn with_rows(self, rows: Sorted<(RowKey, Row)>) -> Self {
+        Self { rows, ..self }
     }
 
     /// One row.
     pub fn get(&self, key: &RowKey) -> Option<&Row> {
-        self.rows.get(key)
+        self.rows.get(key).map(|(_, row)| row)
     }
 
     /// All rows in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&RowKey, &Row)> {
-        self.rows.iter()
+        self.rows.iter().map(|(key, row)| (key, row))
+    }
+
+    /// The keys of the rows of one namespace, in their order.
+    pub fn keys_in<'a>(&'a self, namespace: &'a Name) -> impl Iterator<Item = &'a RowKey> {
+        RowKind::ALL.into_iter().flat_map(move |kind| {
+            let first = RowKey { kind, namespace: namespace.clone(), name: "".into(), part: None };
+            let from = self.rows.range_from(&first).map(|(key, _)| key);
+            from.take_while(move |key| key.kind == kind && key.namespace == *namespace)
+        })
     }
 
     /// How many rows there are.
@@ -233,28 +261,24 @@ impl Table {
     /// Puts a row in or takes it out; returns what it was.
     pub fn set(&mut self, key: RowKey, row: Option<Row>) -> Option<Row> {
         match row {
-            Some(row) => self.rows.insert(key, row),
+            Some(row) => self.rows.insert((key, row)),
             None => self.rows.remove(&key),
         }
+        .map(|(_, row)| row)
     }
 
     /// The rows that a sink would treat differently in `next`, in the order of their keys.
     pub fn diff(&self, next: &Table) -> Vec<RowChange> {
         let mut changes = Vec::new();
-        for item in self.rows.diff(&next.rows) {
-            match item {
-                DiffItem::Add(key, row) => {
-                    changes.push(RowChange { key: key.clone(), before: None, after: Some(row.clone()) });
-                }
-                DiffItem::Remove(key, row) => {
-                    changes.push(RowChange { key: key.clone(), before: Some(row.clone()), after: None });
-                }
-                DiffItem::Update { old: (key, before), new: (_, after) } if !before.same_effect(after) => {
-                    let (before, after) = (Some(before.clone()), Some(after.clone()));
-                    changes.push(RowChange { key: key.clone(), before, after });
-                }
-                DiffItem::Update { .. } => {}
+        for (before, after) in self.rows.diff(&next.rows) {
+            if let (Some((_, before)), Some((_, after))) = (before, after)
+                && before.same_effect(after)
+            {
+                continue;
             }
+            let row = |entry: Option<&(RowKey, Row)>| entry.map(|(_, row)| row.clone());
+            let key = before.or(after).map(|(key, _)| key.clone());
+            changes.extend(key.map(|key| RowChange { key, before: row(before), after: row(after) }));
         }
         changes
     }

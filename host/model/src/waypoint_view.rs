@@ -220,7 +220,7 @@ impl WaypointViews {
             }
             for owner in owners {
                 if let Some(view) = self.views.get_mut(owner) {
-                    let hosts = row.subject.hosts.clone();
+                    let hosts = row.subject.hosts.to_vec();
                     let (row, weight, named) = (key.clone(), target.weight, named.clone());
                     view.put(&object, Bound { row, hosts, role, weight, named });
                 }

@@ -1,8 +1,8 @@
 //! Pods as workloads. WorkloadEntries and endpoints are in [`crate::workload_entry`] and [`crate::service_entry`].
 
-use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
+use crate::addresses::Addresses;
 use crate::name::Name;
 use crate::object::Meta;
 
@@ -16,7 +16,7 @@ pub struct Pod {
     /// `status.phase` is Succeeded or Failed.
     pub finished: bool,
     /// `status.podIPs`, else `status.podIP`.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Addresses,
     /// A pod IP that is no address, as written (R48).
     pub bad_address: Option<Name>,
     /// `spec.hostNetwork`: not looked up by address (R97).
@@ -59,7 +59,7 @@ impl Pod {
             meta: Meta::named(namespace, name),
             service_account: "default".into(),
             finished: false,
-            addresses: Vec::new(),
+            addresses: Addresses::default(),
             bad_address: None,
             host_network: false,
             has_proxy: false,

@@ -117,7 +117,7 @@ fn look(store: &Store, table: &Table, description: &model::Description) {
         for member in store.workloads_of(key) {
             assert!(store.services_of(&member).contains(key), "{member} is behind {key}, and does not say so");
         }
-        for ip in table.get(key).map(|row| row.subject.addresses.clone()).unwrap_or_default() {
+        for ip in table.get(key).map(|row| row.subject.addresses.to_vec()).unwrap_or_default() {
             let dialled = table.get(key).is_some_and(|row| row.subject.dialled_by_address);
             assert!(!dialled || store.rows_at(ip).contains(key), "{key} is not found at {ip}");
         }

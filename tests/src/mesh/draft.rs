@@ -230,7 +230,7 @@ impl Draft<Pod> {
     /// The same, parsed.
     #[must_use]
     pub fn ip(mut self, ip: IpAddr) -> Self {
-        self.0.addresses.push(ip);
+        self.0.addresses = self.0.addresses.iter().copied().chain([ip]).collect();
         self
     }
 

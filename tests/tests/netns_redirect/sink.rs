@@ -1,6 +1,6 @@
 //! Tables of decisions, through the sink contract, into the kernel and out again as the fate of connections.
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use model::Store;
@@ -48,15 +48,9 @@ fn row(address: &str, decision: Decision, revision: u64) -> Row {
         hosts: Vec::new(),
         upstream: None,
     };
-    let addresses: Vec<IpAddr> = vec![address.parse().unwrap()];
-    let subject = Subject { hosts: Vec::new(), addresses, dialled_by_address: true };
-    Row {
-        subject: Arc::new(subject),
-        input: Shared::new(input),
-        decision: Arc::new(decision),
-        revision,
-        degraded: None,
-    }
+    let addresses = [address.parse().unwrap()].into();
+    let subject = Subject { hosts: Arc::default(), addresses, dialled_by_address: true };
+    Row { subject, input: Shared::new(input), decision: Arc::new(decision), revision, degraded: None }
 }
 
 fn key(kind: RowKind, name: &str) -> RowKey {

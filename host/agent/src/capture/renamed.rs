@@ -60,7 +60,7 @@ fn renamed_table(table: &Table, pseudonyms: &Pseudonyms) -> Table {
     let mut renamed = Table::new(table.rules, table.revision);
     for (key, row) in table.iter() {
         let row = Row {
-            subject: Arc::new(pseudonyms.subject(&row.subject)),
+            subject: pseudonyms.subject(&row.subject),
             input: row.input.clone(),
             decision: Arc::new(pseudonyms.decision(&row.decision)),
             revision: row.revision,

@@ -68,18 +68,18 @@ fn capture(rules: Option<Rules>) -> Capture {
     let meta = Meta { labels, ..Meta::named("secret-ns", "secret-cart") };
     let mut store = Store::new(Facts { network: "secret-net".into(), ..Facts::default() });
     store.apply(Event::Apply(Object::Service(Service { meta: meta.clone(), ..Service::named("", "") })));
-    store.apply(Event::Apply(Object::Pod(Pod { meta, addresses: vec![ip("192.0.2.7")], ..Pod::named("", "") })));
+    store.apply(Event::Apply(Object::Pod(Pod { meta, addresses: [ip("192.0.2.7")].into(), ..Pod::named("", "") })));
     let mut table = Table::new(rules.as_ref().map_or(0, |rules| rules.number), store.revision());
     for (at, decision) in decisions().into_iter().enumerate() {
         let (kind, hosts) = match at {
-            0 => (RowKind::Service, vec!["secret-cart.secret-ns.svc.cluster.local".into()]),
-            _ => (RowKind::ServiceEntryEndpoint, Vec::new()),
+            0 => (RowKind::Service, ["secret-cart.secret-ns.svc.cluster.local".into()].into()),
+            _ => (RowKind::ServiceEntryEndpoint, Arc::default()),
         };
         let part = (at > 0).then(|| format!("192.0.2.{at}").into());
         let key = RowKey { part, ..RowKey::new(kind, "secret-ns", "secret-cart") };
-        let subject = Subject { hosts, addresses: vec![ip("192.0.2.9")], dialled_by_address: at != 2 };
+        let subject = Subject { hosts, addresses: [ip("192.0.2.9")].into(), dialled_by_address: at != 2 };
         let degraded = (at == 3).then(|| Arc::from("the component said: secret"));
-        let (subject, decision) = (Arc::new(subject), Arc::new(decision));
+        let decision = Arc::new(decision);
         let row = Row { subject, input: wire::unknown_input(), decision, revision: at as u64, degraded };
         table.set(key, Some(row));
     }

@@ -188,8 +188,8 @@ pub(super) fn row_text(key: &RowKey, row: &Row) -> serde_json::Result<String> {
         namespace: key.namespace.clone(),
         name: key.name.clone(),
         address: key.part.clone(),
-        hosts: row.subject.hosts.clone(),
-        addresses: row.subject.addresses.clone(),
+        hosts: row.subject.hosts.to_vec(),
+        addresses: row.subject.addresses.to_vec(),
         dialled_by_address: row.subject.dialled_by_address,
         revision: row.revision,
         degraded: row.degraded.clone(),
@@ -244,10 +244,9 @@ impl Rows {
             }
         };
         let key = RowKey { kind, namespace: line.namespace, name: line.name, part: line.address };
-        let subject =
-            Subject { hosts: line.hosts, addresses: line.addresses, dialled_by_address: line.dialled_by_address };
+        let (hosts, addresses) = (line.hosts.into(), line.addresses.into());
         let row = Row {
-            subject: Arc::new(subject),
+            subject: Subject { hosts, addresses, dialled_by_address: line.dialled_by_address },
             input: self.input.clone(),
             decision,
             revision: line.revision,

@@ -90,7 +90,7 @@ fn change(row: &Differing) -> Value {
             let mut answer = output::answer(row.key.kind, &side.decision);
             if let Value::Object(fields) = &mut answer {
                 fields.insert("hosts".to_owned(), json!(side.subject.hosts));
-                fields.insert("addresses".to_owned(), json!(side.subject.addresses));
+                fields.insert("addresses".to_owned(), json!(*side.subject.addresses));
             }
             answer
         })

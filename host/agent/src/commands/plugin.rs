@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use engine::Loaded;
 use model::description::Fields;
-use model::projection::Projection;
+use model::projection::project;
 use serde_json::json;
 
 use super::mesh;
@@ -47,9 +47,9 @@ fn questions(flags: &InspectFlags, component: &Loaded) -> anyhow::Result<Result<
         Ok(store) => store,
         Err(code) => return Ok(Err(code)),
     };
-    let projection = Projection::new(component.description().clone(), &store);
-    let distinct: HashSet<_> = projection.rows().map(|(_, row)| &row.input).collect();
-    Ok(Ok(Some((projection.rows().len(), distinct.len()))))
+    let rows = project(component.description(), &store);
+    let distinct: HashSet<_> = rows.values().map(|row| &row.input).collect();
+    Ok(Ok(Some((rows.len(), distinct.len()))))
 }
 
 fn print(out: &mut impl Write, component: &Loaded) -> std::io::Result<()> {

@@ -52,7 +52,8 @@ pub(super) fn pod(root: &View<'_, '_>, with: &Context<'_>) -> Result<Pod, Misfit
             written.extend(status.text_field("podIP")?.filter(|ip| !ip.is_empty()).map(Name::from));
         }
     }
-    (pod.addresses, pod.bad_address) = parse_addresses(&written);
+    let (addresses, bad_address) = parse_addresses(&written);
+    (pod.addresses, pod.bad_address) = (addresses.into(), bad_address);
     Ok(pod)
 }
 

@@ -279,8 +279,8 @@ fn addresses_of_bookinfo_are_unique() {
     let mut seen = BTreeMap::new();
     for (key, entry) in &snapshot.objects {
         let addresses = match &*entry.object {
-            Object::Service(service) => &service.addresses,
-            Object::Pod(pod) => &pod.addresses,
+            Object::Service(service) => &service.addresses[..],
+            Object::Pod(pod) => &pod.addresses[..],
             _ => continue,
         };
         for address in addresses {

@@ -311,7 +311,7 @@ fn addresses_of_services_and_pods() {
         let text = format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: a}}\n{rest}\n");
         let (found, found_bad) = match object(&text) {
             Object::Service(service) => (service.addresses, service.bad_address),
-            Object::Pod(pod) => (pod.addresses, pod.bad_address),
+            Object::Pod(pod) => (pod.addresses.to_vec(), pod.bad_address),
             other => panic!("{other:?}"),
         };
         assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), addresses, "{text}");

@@ -156,7 +156,7 @@ fn pods() -> (Pod, Pod) {
         meta: full_meta("shop"),
         service_account: "robot".into(),
         finished: true,
-        addresses: vec![[10, 0, 0, 1].into(), "::ffff:10.0.0.1".parse().unwrap()],
+        addresses: [[10, 0, 0, 1].into(), "::ffff:10.0.0.1".parse().unwrap()].into(),
         bad_address: Some("".into()),
         host_network: true,
         has_proxy: true,

@@ -235,7 +235,7 @@ impl Sought<'_, '_> {
         let Some(row) = self.mesh.table.get(key) else { return };
         let store = self.mesh.store;
         let mut shadows: BTreeSet<RowKey> = BTreeSet::new();
-        for host in &row.subject.hosts {
+        for host in row.subject.hosts.iter() {
             let is_canonical = store.service_of_host(host, &"".into()).as_ref() == Some(key);
             for winner in store.hosts().winners(host).filter(|_| is_canonical) {
                 let meant = store.service_of_host(host, &winner.namespace);

@@ -8,7 +8,7 @@ use crate::name::Labels;
 use crate::namespace::Namespace;
 use crate::object::{Kind, Meta, Object};
 use crate::policy::{AuthorizationPolicy, Condition, Field, PolicyTarget, Rule};
-use crate::projection::Projection;
+use crate::projection::project;
 use crate::service::Service;
 use crate::service_entry::{AddressRange, EntryEndpoint, Resolution, ServiceEntry};
 use crate::store::{Event, Facts};
@@ -47,7 +47,7 @@ fn service(name: &str) -> Service {
 }
 
 fn pod(namespace: &str, name: &str, pairs: &[(&str, &str)]) -> Pod {
-    let addresses = vec![[10, 0, 0, 1].into()];
+    let addresses = [[10, 0, 0, 1].into()].into();
     Pod { meta: meta(namespace, name, pairs), addresses, ..Pod::named(namespace, name) }
 }
 
@@ -116,9 +116,8 @@ fn table(store: &Store, decided: &[(RowKey, Decision)]) -> Table {
         references: vec![reference],
         reach: Reach::Referenced,
     };
-    let projection = Projection::new(Arc::new(description), store);
     let mut table = Table::new(1, 1);
-    for (key, projected) in projection.rows() {
+    for (key, projected) in &project(&Arc::new(description), store) {
         let decision = decided.iter().find(|(decided, _)| decided == key).map(|(_, decision)| decision.clone());
         let decision = decision.unwrap_or_else(|| Decision::without_waypoint(Choice::Direct, None));
         let row = Row {

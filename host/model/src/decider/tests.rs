@@ -69,7 +69,7 @@ fn description() -> Arc<Description> {
 fn pod(name: &str, labels: &[(&str, &str)]) -> Event {
     Event::Apply(Object::Pod(Pod {
         meta: Meta { labels: labels.iter().copied().collect(), ..Meta::named("ns", name) },
-        addresses: vec![[10, 0, 0, 1].into()],
+        addresses: [[10, 0, 0, 1].into()].into(),
         ..Pod::named("ns", name)
     }))
 }

@@ -47,14 +47,8 @@ fn row(decision: Decision) -> Row {
         hosts: Vec::new(),
         upstream: None,
     };
-    let subject = Subject { hosts: Vec::new(), addresses: Vec::new(), dialled_by_address: true };
-    Row {
-        subject: Arc::new(subject),
-        input: Shared::new(input),
-        decision: Arc::new(decision),
-        revision: 1,
-        degraded: None,
-    }
+    let subject = Subject { hosts: Arc::default(), addresses: crate::Addresses::default(), dialled_by_address: true };
+    Row { subject, input: Shared::new(input), decision: Arc::new(decision), revision: 1, degraded: None }
 }
 
 fn check(before: &str, after: &str, expected: Option<Change>) {
@@ -130,7 +124,7 @@ fn what_changes_beside_the_choice_is_told_unless_the_choice_matters_more() {
         assert_eq!(change, expected, "{before:?} -> {after:?}");
     }
     let (before, mut after) = (row(decision("direct")), row(decision("direct X")));
-    after.subject = Arc::new(Subject { hosts: vec!["h".into()], ..Subject::clone(&after.subject) });
+    after.subject.hosts = ["h".into()].into();
     assert_eq!(Change::between(&before, &after), Some(Change::Subject));
 }
 

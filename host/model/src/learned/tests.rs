@@ -137,7 +137,7 @@ fn gateway(namespace: &str, name: &str, admits_from: &str) -> Object {
 
 fn pod(namespace: &str, name: &str, labels: &[(&str, &str)]) -> Object {
     let meta = Meta { labels: labels.iter().copied().collect(), ..Meta::named(namespace, name) };
-    Object::Pod(Pod { meta, addresses: vec![[10, 0, 0, 9].into()], ..Pod::named(namespace, name) })
+    Object::Pod(Pod { meta, addresses: [[10, 0, 0, 9].into()].into(), ..Pod::named(namespace, name) })
 }
 
 fn store(objects: impl IntoIterator<Item = Object>) -> Store {

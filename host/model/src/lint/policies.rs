@@ -86,7 +86,7 @@ impl<'a> Workloads<'a> {
             let (labels, has_proxy) = match survey.store.row(row.key) {
                 Some(RowObject::Pod(pod)) => (pod.meta.labels.clone(), pod.has_proxy),
                 Some(RowObject::WorkloadEntry(entry)) => (entry.labels(), false),
-                Some(RowObject::EntryEndpoint { entry, .. } | RowObject::ImpliedEndpoint { entry }) => {
+                Some(RowObject::EntryEndpoint { entry, .. } | RowObject::ImpliedEndpoint { entry, .. }) => {
                     (entry.meta.labels.clone(), false)
                 }
                 // Endpoints of slices have no policies (R57).

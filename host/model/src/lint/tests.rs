@@ -61,7 +61,7 @@ fn service_at(name: &str, labels: &[(&str, &str)], ip: &str) -> Object {
 }
 
 fn pod(name: &str, labels: &[(&str, &str)]) -> Object {
-    let addresses = vec!["10.1.0.1".parse().unwrap()];
+    let addresses = ["10.1.0.1".parse().unwrap()].into();
     Object::Pod(Pod { meta: labelled("shop", name, labels), addresses, ..Pod::named("shop", name) })
 }
 

@@ -2,7 +2,9 @@
 //! the kinds; what is passed of it is not decided here.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use crate::addresses::Addresses;
 use crate::input::SubjectKind;
 use crate::name::{Labels, Name};
 use crate::store::{RowObject, Store};
@@ -56,27 +58,28 @@ pub(super) fn account_of<'a>(object: &RowObject<'a>) -> Option<&'a Name> {
 }
 
 /// What sinks need to know of it.
-pub(super) fn subject(store: &Store, object: &RowObject<'_>) -> Subject {
-    let workload = |addresses| Subject { hosts: Vec::new(), addresses, dialled_by_address: true };
+pub(crate) fn subject(store: &Store, object: &RowObject<'_>) -> Subject {
+    let workload = |addresses| Subject { hosts: Arc::default(), addresses, dialled_by_address: true };
+    let parsed = |address: &Name| address.parse().into_iter().collect();
     match object {
         RowObject::Pod(pod) => Subject { dialled_by_address: !pod.host_network, ..workload(pod.addresses.clone()) },
         RowObject::Service(service) => {
-            let hosts = vec![service.host(&store.facts().cluster_domain)];
-            Subject { hosts, addresses: service.addresses.clone(), dialled_by_address: true }
+            let meta = &service.meta;
+            let host = [&*meta.name, ".", &meta.namespace, ".svc.", &store.facts().cluster_domain].concat();
+            let hosts = [host.into()].into();
+            Subject { hosts, addresses: service.addresses.as_slice().into(), dialled_by_address: true }
         }
         RowObject::ServiceEntry { entry, hosts, .. } => {
             let ranges = hosts.iter().flat_map(|host| entry.addresses_of(host));
             let mut addresses: Vec<_> = ranges.filter_map(|range| range.as_single()).collect();
             addresses.sort_unstable();
             addresses.dedup();
-            Subject { hosts: hosts.clone(), addresses, dialled_by_address: true }
+            Subject { hosts: hosts.as_slice().into(), addresses: addresses.into(), dialled_by_address: true }
         }
-        RowObject::EntryEndpoint { endpoint, .. } => workload(endpoint.address.parse().into_iter().collect()),
+        RowObject::EntryEndpoint { endpoint, .. } => workload(parsed(&endpoint.address)),
         RowObject::WorkloadEntry(entry) => workload(entry.ip().into_iter().collect()),
-        RowObject::ImpliedEndpoint { .. } => workload(Vec::new()),
+        RowObject::ImpliedEndpoint { .. } => workload(Addresses::default()),
         // Not looked up by address (R97).
-        RowObject::SliceEndpoint { address, .. } => {
-            Subject { dialled_by_address: false, ..workload(address.parse().into_iter().collect()) }
-        }
+        RowObject::SliceEndpoint { address, .. } => Subject { dialled_by_address: false, ..workload(parsed(address)) },
     }
 }

@@ -2,6 +2,7 @@
 //! up with changes is tested with generated histories, outside this crate.
 
 use super::*;
+use crate::decision::{Choice, Decision};
 use crate::description::{Fields, Read};
 use crate::gateway::{Gateway, GatewayClass, Listener};
 use crate::input::Pairs;
@@ -10,6 +11,7 @@ use crate::object::{Meta, Object};
 use crate::selector::Selector;
 use crate::service::Service;
 use crate::store::Event;
+use crate::table::{Row, RowKind};
 use crate::workload::Pod;
 
 fn description(reach: Reach, fields: Fields) -> Arc<Description> {
@@ -39,7 +41,7 @@ fn pod(namespace: &str, name: &str, labels: &[(&str, &str)]) -> Object {
     Object::Pod(Pod {
         meta: labelled(namespace, name, labels),
         service_account: format!("{name}-account").into(),
-        addresses: vec![[10, 0, 0, 1].into()],
+        addresses: [[10, 0, 0, 1].into()].into(),
         ..Pod::named(namespace, name)
     })
 }
@@ -75,7 +77,7 @@ fn store(objects: impl IntoIterator<Item = Object>) -> Store {
 }
 
 fn input(reach: Reach, fields: Fields, store: &Store, key: &RowKey) -> Shared<Input> {
-    Projection::new(description(reach, fields), store).get(key).unwrap().input.clone()
+    project(&description(reach, fields), store)[key].input.clone()
 }
 
 fn pairs(pairs: &Pairs) -> Vec<(&str, &str)> {
@@ -159,9 +161,14 @@ fn a_namespace_is_selected_by_the_rows_own_candidates_only() {
 #[test]
 fn rows_that_are_alike_share_their_input() {
     let pods = (0..50).map(|n| pod("ns", &format!("p{n}"), &[("unseen", &n.to_string())]));
-    let projection = Projection::new(description(Reach::All, Fields::default()), &store(pods));
-    let inputs: Vec<&Input> = projection.rows().map(|(_, row)| &*row.input).collect();
+    let rows = project(&description(Reach::All, Fields::default()), &store(pods));
+    let inputs: Vec<&Input> = rows.values().map(|row| &*row.input).collect();
     assert!(inputs.iter().all(|input| std::ptr::eq(*input, inputs[0])), "one value, not fifty equal ones");
+}
+
+fn undecided(row: Projected) -> Row {
+    let decision = Arc::new(Decision::without_waypoint(Choice::Direct, None));
+    Row { subject: row.subject, input: row.input, decision, revision: 1, degraded: None }
 }
 
 #[test]
@@ -174,15 +181,20 @@ fn nothing_is_left_of_what_is_gone() {
     ];
     let keys: Vec<_> = objects.iter().map(Object::key).collect();
     let mut store = store(objects);
-    let mut projection = Projection::new(description(Reach::Referenced, Fields::default()), &store);
+    let description = description(Reach::Referenced, Fields::default());
+    let (mut projection, _) = Projection::of(description.clone(), &store);
+    let rows = project(&description, &store).into_iter().map(|(key, row)| (key, undecided(row)));
+    let mut table = Table::new(1, 1).with_rows(rows.collect());
     assert_eq!(projection.named_by_rows.by(&GatewayKey::new("ns", "v")).count(), 1);
     assert_eq!(projection.named_by_namespaces.by(&GatewayKey::new("ns", "w")).count(), 1);
     for key in keys.into_iter().rev() {
         let changes = store.apply(Event::Delete(key));
-        projection.apply(&store, &changes);
+        for (key, row) in projection.apply(&store, &changes, &table) {
+            table.set(key, row.map(undecided));
+        }
     }
-    let empty = Projection::new(description(Reach::Referenced, Fields::default()), &Store::new(Facts::default()));
-    assert_eq!(projection.rows().len(), 0);
+    let empty = Projection::empty(description);
+    assert!(table.is_empty() && projection.rows.is_empty());
     assert_eq!(format!("{:?}", projection.named_by_rows), format!("{:?}", empty.named_by_rows));
     assert_eq!(format!("{:?}", projection.named_by_namespaces), format!("{:?}", empty.named_by_namespaces));
     assert!(projection.views.is_empty(), "{:?}", projection.views);

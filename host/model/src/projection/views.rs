@@ -1,7 +1,7 @@
 //! Projected objects that many rows share. Each is a function of the store and the description alone, made when a row first
 //! needs it and dropped when its object changes; which rows that concerns is not known here.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::selectors::SelectorIds;
 use crate::description::{Description, Source};
@@ -50,7 +50,7 @@ impl Views {
         &mut self,
         description: &Description,
         store: &Store,
-        keys: &BTreeSet<GatewayKey>,
+        keys: &[GatewayKey],
     ) -> Vec<GatewayView> {
         keys.iter().filter_map(|key| self.gateway(description, store, key)).collect()
     }

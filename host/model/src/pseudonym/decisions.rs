@@ -14,8 +14,8 @@ pub(super) fn key(by: &mut impl Rename, key: &RowKey) -> RowKey {
 pub(super) fn subject(by: &mut impl Rename, subject: &Subject) -> Subject {
     let Subject { hosts, addresses, dialled_by_address } = subject;
     Subject {
-        hosts: each(hosts, |it| host(by, it)),
-        addresses: each(addresses, |ip| by.address(*ip)),
+        hosts: each(hosts, |it| host(by, it)).into(),
+        addresses: each(addresses, |ip| by.address(*ip)).into(),
         dialled_by_address: *dialled_by_address,
     }
 }

@@ -150,7 +150,7 @@ fn pod(by: &mut impl Rename, pod: &Pod) -> Pod {
         meta: meta(by, of),
         service_account: name(by, service_account),
         finished: *finished,
-        addresses: each(addresses, |ip| by.address(*ip)),
+        addresses: each(addresses, |ip| by.address(*ip)).into(),
         bad_address: bad_address.as_ref().map(|text| bad(by, text)),
         host_network: *host_network,
         has_proxy: *has_proxy,

@@ -151,7 +151,7 @@ fn objects() -> Vec<Object> {
         Object::Pod(Pod {
             meta: meta("secret-ns", "secret-pod"),
             service_account: "secret-account".into(),
-            addresses,
+            addresses: addresses.into(),
             bad_address: Some("203.0.113".into()),
             node: Some("secret-node".into()),
             template: PodTemplate {
@@ -230,8 +230,11 @@ fn row() -> (RowKey, Subject, Decision) {
         floor: false,
     };
     let key = RowKey::endpoint(RowKind::ServiceEntryEndpoint, "secret-gone", "secret-entry", "vm.secret.example");
-    let subject =
-        Subject { hosts: vec!["secret.example".into()], addresses: vec![ip("203.0.113.78")], dialled_by_address: true };
+    let subject = Subject {
+        hosts: ["secret.example".into()].into(),
+        addresses: [ip("203.0.113.78")].into(),
+        dialled_by_address: true,
+    };
     (key, subject, decision)
 }
 

@@ -61,7 +61,7 @@ impl Store {
             RowObject::WorkloadEntry(entry) => entry.ip() == Some(ip),
             RowObject::ImpliedEndpoint { .. } | RowObject::SliceEndpoint { .. } => false,
         };
-        let mut keys: Vec<RowKey> = self.rows().filter(|(_, object)| is_at(object)).map(|(key, _)| key).collect();
+        let mut keys: Vec<RowKey> = self.row_objects().filter(is_at).map(|object| object.key()).collect();
         keys.sort_by_key(|key| !key.kind.is_service());
         keys
     }

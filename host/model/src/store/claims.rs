@@ -71,7 +71,7 @@ impl Store {
         let service = service_of_host(host, &self.facts.cluster_domain)
             .filter(|(namespace, name)| self.service(&(*namespace).into(), &(*name).into()).is_some())
             .map(|(namespace, name)| RowKey::new(RowKind::Service, namespace, name));
-        let entries = self.entries.values().filter(|entry| entry.hosts.contains(host));
+        let entries = self.entries.iter().filter(|entry| entry.hosts.contains(host));
         let entries = entries.map(|entry| RowKey::new(RowKind::ServiceEntry, &entry.meta.namespace, &entry.meta.name));
         let canonical = self.service_of_host(host, &"".into());
         let claim = |row: RowKey| {

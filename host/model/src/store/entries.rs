@@ -11,11 +11,10 @@ use crate::service_entry::ServiceEntry;
 
 impl Store {
     pub(super) fn put_entry(&mut self, object: ServiceEntry, changes: &mut Changes) -> bool {
-        let key = (object.meta.namespace.clone(), object.meta.name.clone());
-        let old = self.entries.get(&key).cloned();
-        if !put(&mut self.entries, key.clone(), object) {
+        let old = self.entries.get(&(object.meta.namespace.clone(), object.meta.name.clone())).cloned();
+        let Some(key) = put(&mut self.entries, object) else {
             return false;
-        }
+        };
         if let Some(old) = old {
             self.release(&old, changes);
         }

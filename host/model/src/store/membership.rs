@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{Namespaced, RowKey, RowKind, RowObject, Store, in_namespace, rows};
+use super::alike::{Alike, Kept};
+use super::{RowKey, RowKind, RowObject, Store, in_namespace, rows};
 use crate::endpoint_slice::EndpointSlice;
 use crate::name::{Labels, Name};
 use crate::policy::AuthorizationPolicy;
 use crate::service::Service;
 use crate::service_entry::ServiceEntry;
+use crate::sorted::Sorted;
 use crate::workload::Pod;
 use crate::workload_entry::WorkloadEntry;
 
@@ -112,7 +114,8 @@ impl Store {
 }
 
 /// As [`in_namespace`], for longer than the name is there.
-fn of_namespace<'a, T>(map: &'a Namespaced<T>, namespace: &Name) -> impl Iterator<Item = &'a T> + use<'a, T> {
-    let (namespace, from) = (namespace.clone(), (namespace.clone(), Name::from("")));
-    map.range(from..).take_while(move |((at, _), _)| *at == namespace).map(|(_, object)| &**object)
+fn of_namespace<'a, E: Kept>(all: &'a Sorted<E>, namespace: &Name) -> impl Iterator<Item = &'a E::Object> + use<'a, E> {
+    let from = (namespace.clone(), Name::from(""));
+    let namespace = namespace.clone();
+    all.range_from(&from).map(E::object).take_while(move |it| it.meta().namespace == namespace)
 }

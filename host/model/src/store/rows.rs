@@ -12,6 +12,9 @@ use crate::service_entry::{EntryEndpoint, ServiceEntry};
 use crate::workload::Pod;
 use crate::workload_entry::WorkloadEntry;
 
+/// Rows that are looked at before they are worked on.
+const AHEAD: usize = 32;
+
 /// What a decision is made for.
 #[derive(Clone, Debug)]
 pub enum RowObject<'a> {
@@ -39,6 +42,8 @@ pub enum RowObject<'a> {
     ImpliedEndpoint {
         /// The entry.
         entry: &'a ServiceEntry,
+        /// The host.
+        host: &'a Name,
     },
     /// A WorkloadEntry.
     WorkloadEntry(&'a WorkloadEntry),
@@ -57,11 +62,26 @@ impl<'a> RowObject<'a> {
         match self {
             Self::Pod(pod) => &pod.meta,
             Self::Service(service) => &service.meta,
-            Self::ServiceEntry { entry, .. } | Self::EntryEndpoint { entry, .. } | Self::ImpliedEndpoint { entry } => {
-                &entry.meta
-            }
+            Self::ServiceEntry { entry, .. }
+            | Self::EntryEndpoint { entry, .. }
+            | Self::ImpliedEndpoint { entry, .. } => &entry.meta,
             Self::WorkloadEntry(entry) => &entry.meta,
             Self::SliceEndpoint { slice, .. } => &slice.meta,
+        }
+    }
+
+    /// The key of the row.
+    pub fn key(&self) -> RowKey {
+        match self {
+            Self::Pod(pod) => whole(RowKind::Pod, &pod.meta),
+            Self::Service(service) => whole(RowKind::Service, &service.meta),
+            Self::ServiceEntry { entry, .. } => whole(RowKind::ServiceEntry, &entry.meta),
+            Self::EntryEndpoint { entry, endpoint } => part(entry, &endpoint.address),
+            Self::ImpliedEndpoint { entry, host } => part(entry, host),
+            Self::WorkloadEntry(entry) => whole(RowKind::WorkloadEntry, &entry.meta),
+            Self::SliceEndpoint { slice, address } => {
+                RowKey { part: Some((*address).clone()), ..whole(RowKind::EndpointSliceEndpoint, &slice.meta) }
+            }
         }
     }
 }
@@ -78,8 +98,8 @@ impl Store {
                 let entry = self.entry(namespace, name)?;
                 let part = key.part.as_ref()?;
                 if entry.implies_endpoints() {
-                    let is_there = self.hosts_of(entry).any(|host| host == part);
-                    return is_there.then_some(RowObject::ImpliedEndpoint { entry });
+                    let host = self.hosts_of(entry).find(|host| *host == part)?;
+                    return Some(RowObject::ImpliedEndpoint { entry, host });
                 }
                 let endpoint = entry.endpoint(part)?;
                 self.hosts_of(entry).next()?;
@@ -97,30 +117,53 @@ impl Store {
         }
     }
 
-    /// Everything that a decision is made for, kind by kind in the order of the kinds.
-    pub fn rows(&self) -> impl Iterator<Item = (RowKey, RowObject<'_>)> {
-        let slices = self.slices.values().filter(|slice| self.is_published_slice(slice));
+    /// Everything that a decision is made for, kind by kind in the order of the kinds; within most kinds in that of the
+    /// keys. It does not change while the store does not.
+    pub fn row_objects(&self) -> impl Iterator<Item = RowObject<'_>> {
+        let in_sight = |meta: &Meta| self.is_discovered(&meta.namespace);
+        let slices = self.slices.iter().filter(|slice| self.is_published_slice(slice));
         let slices = slices.flat_map(|slice| {
             let row = |address| RowObject::SliceEndpoint { slice, address };
-            slice_keys(slice).zip(slice.addresses.iter().map(row))
+            slice.addresses.iter().map(row)
         });
-        let pods = self.pods.iter().filter(|(key, pod)| pod.is_published() && self.is_discovered(&key.0));
-        let pods = pods.map(|(key, pod)| (whole(RowKind::Pod, key), RowObject::Pod(pod)));
-        let services =
-            self.services.iter().filter(|(key, service)| service.is_published() && self.is_discovered(&key.0));
-        let services = services.map(|(key, service)| (whole(RowKind::Service, key), RowObject::Service(service)));
-        let entries =
-            self.entries.iter().filter_map(|(key, it)| Some((whole(RowKind::ServiceEntry, key), self.entry_row(it)?)));
-        let endpoints = self.entries.values().flat_map(|entry| self.endpoint_rows(entry));
-        let workloads = self.workload_entries.iter().filter(|(_, entry)| self.is_published(entry));
-        let workloads =
-            workloads.map(|(key, entry)| (whole(RowKind::WorkloadEntry, key), RowObject::WorkloadEntry(entry)));
-        slices.chain(pods).chain(services).chain(entries).chain(endpoints).chain(workloads)
+        let pods = self.pods.iter().filter(move |pod| pod.is_published() && in_sight(&pod.meta));
+        let services = self.services.iter().filter(move |service| service.is_published() && in_sight(&service.meta));
+        let entries = self.entries.iter().filter_map(|entry| self.entry_row(entry));
+        let endpoints = self.entries.iter().flat_map(|entry| self.endpoint_rows(entry));
+        let workloads = self.workload_entries.iter().filter(|entry| self.is_published(entry));
+        slices
+            .chain(pods.map(RowObject::Pod))
+            .chain(services.map(|service| RowObject::Service(service)))
+            .chain(entries)
+            .chain(endpoints)
+            .chain(workloads.map(|entry| RowObject::WorkloadEntry(entry)))
+    }
+
+    /// Goes through [`Self::row_objects`]. What is looked at of one should be what `then` needs first of it: of several
+    /// rows this is fetched from memory at once, while with each by itself all else would wait for it.
+    pub(crate) fn each_row<'a>(&'a self, look: impl Fn(&RowObject<'a>) -> usize, mut then: impl FnMut(RowObject<'a>)) {
+        let mut ahead = Vec::with_capacity(AHEAD);
+        let mut work = |ahead: &mut Vec<RowObject<'a>>| {
+            std::hint::black_box(ahead.iter().map(&look).sum::<usize>());
+            ahead.drain(..).for_each(&mut then);
+        };
+        self.row_objects().for_each(|object| {
+            ahead.push(object);
+            if ahead.len() == AHEAD {
+                work(&mut ahead);
+            }
+        });
+        work(&mut ahead);
+    }
+
+    /// The same with their keys.
+    pub fn rows(&self) -> impl Iterator<Item = (RowKey, RowObject<'_>)> {
+        self.row_objects().map(|object| (object.key(), object))
     }
 
     /// The keys of everything that a decision is made for.
     pub fn row_keys(&self) -> impl Iterator<Item = RowKey> {
-        self.rows().map(|(key, _)| key)
+        self.row_objects().map(|object| object.key())
     }
 
     pub(super) fn published_pod(&self, namespace: &Name, name: &Name) -> Option<&Pod> {
@@ -148,27 +191,23 @@ impl Store {
     }
 
     /// Written endpoints are there as long as one host of the entry is (R43), implied ones each with its host.
-    fn endpoint_rows<'a>(&'a self, entry: &'a ServiceEntry) -> Vec<(RowKey, RowObject<'a>)> {
+    fn endpoint_rows<'a>(&'a self, entry: &'a ServiceEntry) -> Vec<RowObject<'a>> {
+        let mut hosts = self.hosts_of(entry);
         if entry.implies_endpoints() {
-            let hosts = self.hosts_of(entry);
-            return hosts.map(|host| (part(entry, host), RowObject::ImpliedEndpoint { entry })).collect();
+            return hosts.map(|host| RowObject::ImpliedEndpoint { entry, host }).collect();
         }
-        if self.hosts_of(entry).next().is_none() {
+        if hosts.next().is_none() {
             return Vec::new();
         }
-        let row = |endpoint: &'a EntryEndpoint| {
-            (part(entry, &endpoint.address), RowObject::EntryEndpoint { entry, endpoint })
-        };
-        entry.endpoints.iter().map(row).collect()
+        entry.endpoints.iter().map(|endpoint| RowObject::EntryEndpoint { entry, endpoint }).collect()
     }
 
     /// Everything in a namespace that may be a row.
     pub(super) fn touch_namespace(&self, namespace: &Name, changes: &mut Changes) {
-        let of = |kind, meta: &Meta| whole(kind, &(meta.namespace.clone(), meta.name.clone()));
         let rows = &mut changes.rows;
-        rows.extend(in_namespace(&self.pods, namespace).map(|it| of(RowKind::Pod, &it.meta)));
-        rows.extend(in_namespace(&self.services, namespace).map(|it| of(RowKind::Service, &it.meta)));
-        rows.extend(in_namespace(&self.workload_entries, namespace).map(|it| of(RowKind::WorkloadEntry, &it.meta)));
+        rows.extend(in_namespace(&self.pods, namespace).map(|it| whole(RowKind::Pod, &it.meta)));
+        rows.extend(in_namespace(&self.services, namespace).map(|it| whole(RowKind::Service, &it.meta)));
+        rows.extend(in_namespace(&self.workload_entries, namespace).map(|it| whole(RowKind::WorkloadEntry, &it.meta)));
         rows.extend(in_namespace(&self.entries, namespace).flat_map(|it| entry_keys(it)));
         rows.extend(in_namespace(&self.slices, namespace).flat_map(|it| slice_keys(it)));
     }
@@ -177,18 +216,18 @@ impl Store {
     pub(super) fn namespaces_in_use(&self) -> BTreeSet<Name> {
         let mut names: BTreeSet<Name> = self.namespaces.keys().cloned().collect();
         names.extend(self.gateways.keys().map(|key| key.namespace.clone()));
-        names.extend(self.services.keys().map(|key| key.0.clone()));
-        names.extend(self.pods.keys().map(|key| key.0.clone()));
-        names.extend(self.entries.keys().map(|key| key.0.clone()));
-        names.extend(self.workload_entries.keys().map(|key| key.0.clone()));
-        names.extend(self.slices.keys().map(|key| key.0.clone()));
+        names.extend(self.services.iter().map(|it| it.meta.namespace.clone()));
+        names.extend(self.pods.iter().map(|it| it.meta.namespace.clone()));
+        names.extend(self.entries.iter().map(|it| it.meta.namespace.clone()));
+        names.extend(self.workload_entries.iter().map(|it| it.meta.namespace.clone()));
+        names.extend(self.slices.iter().map(|it| it.meta.namespace.clone()));
         names
     }
 }
 
 /// Shares the names: there are as many rows as objects.
-fn whole(kind: RowKind, (namespace, name): &(Name, Name)) -> RowKey {
-    RowKey { kind, namespace: namespace.clone(), name: name.clone(), part: None }
+fn whole(kind: RowKind, meta: &Meta) -> RowKey {
+    RowKey { kind, namespace: meta.namespace.clone(), name: meta.name.clone(), part: None }
 }
 
 fn part(entry: &ServiceEntry, part: &Name) -> RowKey {
@@ -198,7 +237,7 @@ fn part(entry: &ServiceEntry, part: &Name) -> RowKey {
 
 /// The rows that an entry may have, whoever has its hosts.
 pub(super) fn entry_keys(entry: &ServiceEntry) -> impl Iterator<Item = RowKey> + '_ {
-    let whole = whole(RowKind::ServiceEntry, &(entry.meta.namespace.clone(), entry.meta.name.clone()));
+    let whole = whole(RowKind::ServiceEntry, &entry.meta);
     let implied = entry.hosts.iter().filter(|_| entry.implies_endpoints());
     let written = entry.endpoints.iter().map(|endpoint| &endpoint.address);
     std::iter::once(whole).chain(implied.chain(written).map(|it| part(entry, it)))

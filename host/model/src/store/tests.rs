@@ -19,7 +19,7 @@ fn shown_if_in_the_mesh() -> Mesh {
 fn a_namespace_that_comes_into_sight_counts_as_a_change() {
     let mut store = Store::new(Facts { mesh: shown_if_in_the_mesh(), ..Facts::default() });
     store.apply(namespace(&[]));
-    store.apply(Event::Apply(Object::Pod(Pod { addresses: vec![[10, 0, 0, 1].into()], ..Pod::named("ns", "pod") })));
+    store.apply(Event::Apply(Object::Pod(Pod { addresses: [[10, 0, 0, 1].into()].into(), ..Pod::named("ns", "pod") })));
     assert_eq!((store.revision(), store.row_keys().count()), (2, 0));
     let changes = store.apply(namespace(&[("mesh", "yes")]));
     assert_eq!((store.revision(), store.row_keys().count()), (3, 1));

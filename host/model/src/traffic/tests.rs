@@ -26,7 +26,7 @@ fn namespace(name: &str, pairs: &[(&str, &str)]) -> Object {
 
 fn pod(namespace: &str, name: &str, ip: [u8; 4], pairs: &[(&str, &str)]) -> Pod {
     let meta = Meta { labels: labels(pairs), ..Meta::named(namespace, name) };
-    Pod { meta, addresses: vec![ip.into()], ..Pod::named(namespace, name) }
+    Pod { meta, addresses: [ip.into()].into(), ..Pod::named(namespace, name) }
 }
 
 fn service(namespace: &str, name: &str, ip: Option<[u8; 4]>) -> Service {

@@ -7,7 +7,7 @@ use crate::decision::{Choice, Decision};
 use crate::description::{Description, Fields, Reach};
 use crate::gateway::{Gateway, GatewayClass, Listener, StatusAddress};
 use crate::object::{Meta, Object};
-use crate::projection::Projection;
+use crate::projection::project;
 use crate::selector::Selector;
 use crate::service::Service;
 use crate::service_entry::{EntryEndpoint, ServiceEntry};
@@ -46,7 +46,7 @@ fn entry(namespace: &str, name: &str, hosts: &[&str], created: i64) -> ServiceEn
 }
 
 fn pod(namespace: &str, name: &str, pairs: &[(&str, &str)]) -> Pod {
-    let mut pod = Pod { addresses: vec![[10, 0, 0, 9].into()], ..Pod::named(namespace, name) };
+    let mut pod = Pod { addresses: [[10, 0, 0, 9].into()].into(), ..Pod::named(namespace, name) };
     pod.meta.labels = labels(pairs);
     pod
 }
@@ -80,10 +80,10 @@ fn table(store: &Store, bound: &[(RowKey, &[&str])]) -> Table {
         references: Vec::new(),
         reach: Reach::Referenced,
     };
-    let projection = Projection::new(Arc::new(description), store);
+    let rows = project(&Arc::new(description), store);
     let mut table = Table::new(1, 1);
     for (key, targets) in bound {
-        let projected = projection.get(key).unwrap_or_else(|| panic!("{key} is not published"));
+        let projected = rows.get(key).unwrap_or_else(|| panic!("{key} is not published"));
         let choice = Choice::Waypoints(targets.iter().map(|it| target(it)).collect());
         let row = Row {
             subject: projected.subject.clone(),

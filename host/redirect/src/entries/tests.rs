@@ -48,17 +48,11 @@ fn row(addresses: &[&str], decision: Decision, revision: u64) -> Row {
         upstream: None,
     };
     let subject = Subject {
-        hosts: Vec::new(),
+        hosts: Arc::default(),
         addresses: addresses.iter().map(|text| ip(text)).collect(),
         dialled_by_address: true,
     };
-    Row {
-        subject: Arc::new(subject),
-        input: Shared::new(input),
-        decision: Arc::new(decision),
-        revision,
-        degraded: None,
-    }
+    Row { subject, input: Shared::new(input), decision: Arc::new(decision), revision, degraded: None }
 }
 
 fn service(name: &str) -> RowKey {
@@ -135,7 +129,7 @@ fn of_several_rows_with_one_address_the_first_service_counts() {
 fn a_workload_not_dialled_by_address_has_no_entry() {
     let mut table = Table::new(1, 1);
     let mut row = row(&["10.0.0.1"], decision(Choice::Direct, OnUnreachable::Fail), 1);
-    row.subject = Arc::new(Subject { dialled_by_address: false, ..(*row.subject).clone() });
+    row.subject.dialled_by_address = false;
     table.set(pod("host-network"), Some(row));
     assert_eq!(Claims::of(&table, 0).destinations().count(), 0);
 }

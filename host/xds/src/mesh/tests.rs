@@ -130,7 +130,7 @@ fn port(name: &str, number: u32, target: Option<&str>) -> Port {
 }
 
 fn pod(name: &str, last: u8, pairs: &[(&str, &str)]) -> Pod {
-    Pod { meta: meta(name, pairs), addresses: vec![[10, 0, 0, last].into()], ..Pod::named("", "") }
+    Pod { meta: meta(name, pairs), addresses: [[10, 0, 0, last].into()].into(), ..Pod::named("", "") }
 }
 
 fn service(name: &str, app: &str) -> Service {
@@ -408,7 +408,7 @@ fn a_waypoint_that_is_not_in_the_mesh_is_published_while_somebody_refers_to_it()
     let outside = "wayswitch-waypoints/10-7-0-2.waypoint.wayswitch.invalid";
     assert_eq!(leads_to(world.workload(CART).waypoint.as_ref()).as_deref(), Some(outside));
     assert_eq!(world.workload(&format!("wayswitch//waypoint/{outside}")).addresses.len(), 1);
-    let holder = Pod { addresses: vec![[10, 7, 0, 2].into()], ..pod("holder", 2, &[]) };
+    let holder = Pod { addresses: [[10, 7, 0, 2].into()].into(), ..pod("holder", 2, &[]) };
     let moved = world.step([Event::Apply(Object::Pod(holder.clone()))]);
     assert_eq!(leads_to(world.workload(CART).waypoint.as_ref()).as_deref(), Some("10.7.0.2"));
     assert_eq!(moved.len(), 4, "the new Pod, who refers to it, and what stood for it: {moved:?}");

@@ -62,7 +62,7 @@ pub(super) fn workload(
         RowObject::Pod(pod) => joined.pod(pod, told),
         RowObject::WorkloadEntry(entry) => joined.workload_entry(entry, told),
         RowObject::EntryEndpoint { entry, endpoint } => joined.endpoint(entry, endpoint, told),
-        RowObject::ImpliedEndpoint { entry } => joined.implied(entry, key.part.as_ref()?, told),
+        RowObject::ImpliedEndpoint { entry, host } => joined.implied(entry, host, told),
         RowObject::SliceEndpoint { slice, address } => joined.slice(slice, address, told)?,
         RowObject::Service(_) | RowObject::ServiceEntry { .. } => return None,
     })

@@ -30,7 +30,7 @@ fn entry(name: &str, host: &str) -> ServiceEntry {
 fn objects() -> Vec<Object> {
     let ip = vec![[10, 0, 0, 1].into()];
     let service = Service::named("shop", "cart");
-    let pod = Pod { addresses: ip, ..Pod::named("shop", "cart") };
+    let pod = Pod { addresses: ip.into(), ..Pod::named("shop", "cart") };
     let endpoint = |entry: ServiceEntry| ServiceEntry { endpoints: vec![EntryEndpoint::at("10.0.0.9")], ..entry };
     let slice = EndpointSlice {
         meta: labelled("cart", SERVICE_NAME, "cart"),
