@@ -16,6 +16,7 @@ use model::decision::Choice;
 use model::sink::{Decided, Sink, Step};
 use model::{Decider, Event, Object, Store};
 use plugin_istio::Istio;
+use plugin_service_account::ServiceAccount;
 use prost::Message;
 use tests::hub::Hub;
 use tests::mesh::MeshSize;
@@ -32,13 +33,10 @@ const SIZE: MeshSize =
 const ROUNDS: usize = 15;
 const CHANGES: usize = 500;
 
-/// Rules that decide otherwise for every service: nothing has a waypoint, or all that asked in vain is blocked.
-const SETTINGS: [&str; 2] = ["", r#"{"unbound":"blocked","unreachable":"bypass"}"#];
-
-fn decider(settings: &str, rules: u64, store: &Store) -> Decider {
-    let (native, description) = Native::<Istio>::new(settings).unwrap();
-    let terms =
-        Terms { settings: settings.into(), denied: Choice::Direct, undecided: Choice::Blocked, unresolved: None };
+/// Under the rules of Istio before 1.22 no service has a waypoint, and other workloads have.
+fn decider<P: wayswitch_sdk::Resolver + 'static>(rules: u64, store: &Store) -> Decider {
+    let (native, description) = Native::<P>::new("").unwrap();
+    let terms = Terms { settings: "".into(), denied: Choice::Direct, undecided: Choice::Blocked, unresolved: None };
     Decider::new(rules, description, Arc::new(native), terms, store).map_err(|(_, why)| why.to_string()).unwrap()
 }
 
@@ -64,7 +62,7 @@ fn main() -> Result<()> {
 async fn bench() -> Result<()> {
     let mut store = Store::default();
     SIZE.objects(1).for_each(|object| drop(store.apply(Event::Apply(object))));
-    let first = decider(SETTINGS[0], 1, &store);
+    let first = decider::<Istio>(1, &store);
     let idle = rss();
     let clients = Arc::default();
     let (mut sink, newest) = XdsSink::new(Options::default(), Arc::clone(&clients));
@@ -93,7 +91,7 @@ async fn bench() -> Result<()> {
     println!("reconnect with nothing changed: {} bytes", again?.receive_raw().await?.len());
 
     swaps(&mut sink, &store, &mut ztunnel).await?;
-    let mut decider = decider(SETTINGS[0], 100, &store);
+    let mut decider = decider::<Istio>(100, &store);
     sink.prepare(Decided { store: &store, table: decider.table() })?;
     sink.commit()?;
     ztunnel.step().await?;
@@ -106,8 +104,7 @@ async fn bench() -> Result<()> {
 }
 
 async fn swaps(sink: &mut XdsSink, store: &Store, ztunnel: &mut Ztunnel) -> Result<()> {
-    let tables: Vec<_> =
-        SETTINGS.iter().zip([2, 3]).map(|(it, rules)| decider(it, rules, store).table().clone()).collect();
+    let tables = [decider::<Istio>(2, store).table().clone(), decider::<ServiceAccount>(3, store).table().clone()];
     let (mut times, mut resources) = (Vec::new(), 0);
     for round in 0..ROUNDS {
         let table = &tables[(round + 1) % 2];

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use model::batch::{Answer, AnswerChoice, AnswerTarget, Batch, Question};
 use model::decision::{OnUnreachable, Tunnel, TunnelProtocol};
 use model::description::{Fields, Reach, Read, Reference, Source};
-use model::input::{ClassInput, GatewayInput, ListenerInput, NamespaceInput, NodeInput, SubjectKind, Visibility};
+use model::input::{
+    ClassInput, EndpointsInput, GatewayInput, ListenerInput, NamespaceInput, NodeInput, SubjectKind, Visibility,
+};
 use model::{Description, Name, ResolveFailure};
 use wayswitch_sdk as sdk;
 
@@ -99,8 +101,13 @@ fn gateway(gateway: &GatewayInput) -> sdk::Gateway {
         gateway_class: gateway.class.as_ref().map(class),
         listeners: gateway.listeners.iter().map(listener).collect(),
         addresses: gateway.addresses.iter().map(address).collect(),
-        endpoints: Vec::new(),
+        endpoints: gateway.endpoints.iter().map(endpoints).collect(),
     }
+}
+
+fn endpoints(endpoints: &EndpointsInput) -> sdk::Endpoints {
+    let [region, zone, subzone] = endpoints.locality.each_ref().map(ToString::to_string);
+    sdk::Endpoints { locality: sdk::Locality { region, zone, subzone }, ready: endpoints.ready }
 }
 
 fn subject(question: &Question<'_>) -> sdk::Subject {
@@ -126,7 +133,7 @@ fn subject(question: &Question<'_>) -> sdk::Subject {
         service_account: input.service_account.as_deref().map(str::to_owned),
         name: input.name.as_deref().map(str::to_owned),
         hosts: input.hosts.iter().map(ToString::to_string).collect(),
-        upstream: None,
+        upstream: question.upstream.clone(),
     }
 }
 

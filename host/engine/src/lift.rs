@@ -58,9 +58,6 @@ pub(crate) fn description(said: resolver::Description) -> Result<Description, St
         return Err(wrong);
     }
     let f = said.fields;
-    if f.contains(resolver::Fields::ENDPOINTS) {
-        return Err("declares the field endpoints, which this host does not offer".to_owned());
-    }
     let reads = said.reads.into_iter().map(|read| Ok(Read { at: source(read.at), key: key(read.key)? }));
     let references = said.references.into_iter().map(|reference| {
         Ok(Reference {
@@ -78,7 +75,7 @@ pub(crate) fn description(said: resolver::Description) -> Result<Description, St
             name: f.contains(resolver::Fields::NAME),
             hosts: f.contains(resolver::Fields::HOSTS),
             upstream: f.contains(resolver::Fields::UPSTREAM),
-            endpoints: false,
+            endpoints: f.contains(resolver::Fields::ENDPOINTS),
             node_name: f.contains(resolver::Fields::NODE_NAME),
             node_locality: f.contains(resolver::Fields::NODE_LOCALITY),
         },

@@ -3,7 +3,7 @@
 use bumpalo::Bump;
 use model::Name;
 use model::batch::{Batch, Question};
-use model::input::{ClassInput, GatewayInput, ListenerInput, NamespaceInput, SubjectKind, Visibility};
+use model::input::{ClassInput, EndpointsInput, GatewayInput, ListenerInput, NamespaceInput, SubjectKind, Visibility};
 
 use crate::bindings::wayswitch::waypoint::types as wit;
 
@@ -52,8 +52,13 @@ fn gateway<'a>(arena: &'a Bump, gateway: &'a GatewayInput) -> wit::Gateway<'a> {
         gateway_class: gateway.class.as_ref().map(|class| gateway_class(arena, class)),
         listeners: arena.alloc_slice_fill_iter(gateway.listeners.iter().map(listener)),
         addresses: arena.alloc_slice_fill_iter(addresses),
-        endpoints: &[],
+        endpoints: arena.alloc_slice_fill_iter(gateway.endpoints.iter().map(endpoints)),
     }
+}
+
+fn endpoints(endpoints: &EndpointsInput) -> wit::Endpoints<'_> {
+    let [region, zone, subzone] = &endpoints.locality;
+    wit::Endpoints { locality: wit::Locality { region, zone, subzone }, ready: endpoints.ready }
 }
 
 fn gateway_class<'a>(arena: &'a Bump, class: &'a ClassInput) -> wit::GatewayClass<'a> {

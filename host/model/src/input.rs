@@ -3,6 +3,7 @@
 //! An input holds contents, never indexes, and nothing that was not declared. It is kept behind [`Shared`], which
 //! carries its hash, so that 200,000 rows can be told apart without reading every label again.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -122,7 +123,7 @@ pub struct NamespaceInput {
 }
 
 /// The class of a candidate.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClassInput {
     /// Its name.
     pub name: Name,
@@ -133,7 +134,7 @@ pub struct ClassInput {
 }
 
 /// A listener of a candidate.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerInput {
     /// The port.
     pub port: u32,
@@ -145,8 +146,44 @@ pub struct ListenerInput {
     pub selector: Option<u32>,
 }
 
+/// Region, zone and subzone; a part that is not known is empty.
+pub type Locality = [Name; 3];
+
+/// Ready endpoints of a Gateway in one locality. None are ready where nothing is said of a locality.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EndpointsInput {
+    /// Where they are.
+    pub locality: Locality,
+    /// How many, rounded down to a power of two and never 0: 1, 2, 4, 8. Pods come and go all the time, and most of it is
+    /// no reason to ask again.
+    pub ready: u32,
+}
+
+impl EndpointsInput {
+    /// So many in one locality; nothing is said where there are none.
+    pub fn rounded(locality: &Locality, ready: usize) -> Option<Self> {
+        let ready = 1 << u32::try_from(ready).unwrap_or(u32::MAX).checked_ilog2()?;
+        Some(Self { locality: locality.clone(), ready })
+    }
+
+    /// One endpoint at each of these places, by locality.
+    pub fn counted(ready: impl IntoIterator<Item = Locality>) -> Vec<Self> {
+        let mut counts: BTreeMap<Locality, usize> = BTreeMap::new();
+        for locality in ready {
+            *counts.entry(locality).or_default() += 1;
+        }
+        counts.iter().filter_map(|(locality, ready)| Self::rounded(locality, *ready)).collect()
+    }
+}
+
+/// `region/zone/subzone` as it is written, of which later parts may be missing.
+pub fn locality_of_text(written: &str) -> Locality {
+    let mut parts = written.splitn(3, '/').map(Name::from);
+    std::array::from_fn(|_| parts.next().unwrap_or_default())
+}
+
 /// A candidate Gateway.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GatewayInput {
     /// What identifies it.
     pub key: GatewayKey,
@@ -163,6 +200,8 @@ pub struct GatewayInput {
     /// Where each of its addresses is dialled, in their order: for a hostname the addresses of the service that it names
     /// (R91). Not passed to the component; part of the question so that decisions follow the service.
     pub dialled_at: Vec<Vec<IpAddr>>,
+    /// Its ready endpoints, if declared, by locality in their order.
+    pub endpoints: Vec<EndpointsInput>,
 }
 
 /// The node, as far as declared.
@@ -200,4 +239,28 @@ pub struct Input {
     /// The Gateways that the control plane chose, primary first, if declared; each is a candidate. Only they hold
     /// configuration for the subject (R98). None: no control plane was asked.
     pub upstream: Option<Vec<GatewayKey>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_rounded_down_to_powers_of_two() {
+        let here = locality_of_text("r/a");
+        let rows = [(0, None), (1, Some(1)), (2, Some(2)), (3, Some(2)), (4, Some(4)), (7, Some(4)), (1000, Some(512))];
+        for (ready, expected) in rows {
+            assert_eq!(EndpointsInput::rounded(&here, ready).map(|it| it.ready), expected, "{ready}");
+        }
+        assert_eq!(EndpointsInput::rounded(&here, usize::MAX).map(|it| it.ready), Some(1 << 31));
+    }
+
+    #[test]
+    fn endpoints_are_counted_by_locality() {
+        let [a, b] = ["r/a", "r/b/1"].map(locality_of_text);
+        assert_eq!((&*a[2], &*b[2]), ("", "1"));
+        let counted = EndpointsInput::counted([b.clone(), a.clone(), b.clone(), b.clone()]);
+        let expected = [EndpointsInput { locality: a, ready: 1 }, EndpointsInput { locality: b, ready: 2 }];
+        assert_eq!(counted, expected);
+    }
 }

@@ -4,15 +4,15 @@
 //! Where another source has the same object, what that source says is added (the same uid, or the same namespace and
 //! host). [`decider`] comes to decisions; what is sent because of them is not known here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 
 use crate::decision::WaypointAddress;
 use crate::gateway::{Gateway, GatewayKey};
-use crate::input::{SubjectKind, Visibility};
+use crate::input::{EndpointsInput, SubjectKind, Visibility};
 use crate::name::Name;
 use crate::service::service_of_host;
 use crate::store::Store;
@@ -20,6 +20,10 @@ use crate::table::{RowKey, RowKind};
 
 pub mod decider;
 mod questions;
+mod ready;
+
+pub use ready::LearnedEndpoint;
+use ready::Ready;
 
 /// A service or workload, as the control plane says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +39,8 @@ pub struct LearnedSubject {
     pub row: Option<RowKey>,
     /// Its host, if it is a service.
     pub hosts: Vec<Name>,
-    /// Its addresses; ranges are left out.
-    pub addresses: Vec<IpAddr>,
+    /// Its addresses, each on its network; ranges are left out.
+    pub addresses: Vec<(Name, IpAddr)>,
     /// What a workload runs as.
     pub service_account: Option<Name>,
     /// Who sees it.
@@ -44,6 +48,8 @@ pub struct LearnedSubject {
     /// The waypoints that it was given, primary first, each once; they hold configuration for it, whatever their weight
     /// (R98).
     pub upstream: Vec<LearnedWaypoint>,
+    /// Of a workload that is ready: where it is, and behind what.
+    pub ready: Option<Arc<LearnedEndpoint>>,
 }
 
 /// A waypoint as the control plane names it.
@@ -149,6 +155,11 @@ pub struct LearnedChanges {
     pub names: BTreeSet<Name>,
     /// Waypoints whose service came, went, or has other addresses: whoever was given them is concerned.
     pub waypoints: BTreeSet<LearnedWaypoint>,
+    /// Waypoints that have other ready endpoints, as counts are rounded: whoever was given them is concerned, if a component
+    /// is told of endpoints at all.
+    pub endpoints: BTreeSet<LearnedWaypoint>,
+    /// Services that have their first ready endpoint, or lost their last, by `namespace/host`.
+    pub reachable: BTreeSet<Name>,
     /// Whether a waypoint was given to somebody for the first time, or one is given to nobody any more.
     pub others: bool,
 }
@@ -159,21 +170,39 @@ pub struct LearnedMesh {
     subjects: OrdMap<Name, Arc<LearnedSubject>>,
     by_row: imbl::HashMap<RowKey, Name>,
     /// How many were given each waypoint.
-    given: imbl::OrdMap<LearnedWaypoint, usize>,
+    given: OrdMap<LearnedWaypoint, usize>,
+    ready: Ready,
+    /// Who has the addresses by which waypoints were given; no other address.
+    at: OrdMap<LearnedWaypoint, OrdSet<Name>>,
+}
+
+/// What is put together while events are carried out, and looked at when all of them are.
+#[derive(Default)]
+struct Step {
+    changes: LearnedChanges,
+    /// The ready endpoints before, of the services that may have others.
+    ready: BTreeMap<Name, Vec<EndpointsInput>>,
+    /// Addresses by which a waypoint was given for the first time.
+    addresses: BTreeSet<LearnedWaypoint>,
 }
 
 impl LearnedMesh {
     /// Carries out events in their order.
     pub fn apply(&mut self, events: impl IntoIterator<Item = LearnedEvent>) -> LearnedChanges {
-        let mut changes = LearnedChanges::default();
+        let mut step = Step::default();
         for event in events {
             let (name, now) = match event {
-                LearnedEvent::Put(name, subject) => (name, Some(Arc::new(subject))),
+                LearnedEvent::Put(name, mut subject) => {
+                    subject.ready = subject.ready.map(|ready| self.ready.shared(ready));
+                    (name, Some(Arc::new(subject)))
+                }
                 LearnedEvent::Remove(name) => (name, None),
             };
-            self.set(name, now, &mut changes);
+            self.set(name, now, &mut step);
         }
-        changes
+        self.look_up(&step.addresses);
+        self.settle_ready(step.ready, &mut step.changes);
+        step.changes
     }
 
     /// The subject of this name.
@@ -206,13 +235,35 @@ impl LearnedMesh {
         match waypoint {
             LearnedWaypoint::Host { namespace, host } => {
                 let service = self.subjects.get(format!("{namespace}/{host}").as_str());
-                service.map(|service| service.addresses.clone()).unwrap_or_default()
+                service.map(|service| service.addresses.iter().map(|(_, ip)| *ip).collect()).unwrap_or_default()
             }
             LearnedWaypoint::Ip { ip, .. } => vec![*ip],
         }
     }
 
-    fn set(&mut self, name: Name, now: Option<Arc<LearnedSubject>>, changes: &mut LearnedChanges) {
+    /// The ready endpoints of a waypoint, by locality: of the service that it is named by, or that has its address, or the
+    /// workload that has it (R86). Only known of those that were given to somebody.
+    pub fn endpoints_of(&self, waypoint: &LearnedWaypoint) -> Vec<EndpointsInput> {
+        let LearnedWaypoint::Host { namespace, host } = waypoint else {
+            let at = self.at.get(waypoint).into_iter().flatten();
+            let at: Vec<_> = at.filter_map(|name| Some((name, self.subjects.get(name)?))).collect();
+            let service = at.iter().find(|(_, subject)| !subject.hosts.is_empty());
+            return match service {
+                Some((name, _)) => self.ready.of_service(name),
+                None => {
+                    EndpointsInput::counted(at.iter().filter_map(|(_, it)| Some(it.ready.as_ref()?.locality.clone())))
+                }
+            };
+        };
+        self.ready.of_service(&format!("{namespace}/{host}").into())
+    }
+
+    /// Whether the service with this name, `namespace/host`, has a ready endpoint.
+    pub fn is_ready(&self, service: &Name) -> bool {
+        self.ready.has(service)
+    }
+
+    fn set(&mut self, name: Name, now: Option<Arc<LearnedSubject>>, step: &mut Step) {
         let before = match &now {
             Some(subject) => self.subjects.insert(name.clone(), Arc::clone(subject)),
             None => self.subjects.remove(&name),
@@ -220,35 +271,143 @@ impl LearnedMesh {
         if before == now {
             return;
         }
-        let addresses = |subject: &Option<Arc<LearnedSubject>>| subject.as_ref().map(|it| it.addresses.clone());
-        if addresses(&before) != addresses(&now) {
-            for subject in before.iter().chain(&now) {
-                let of_host =
-                    |host: &Name| LearnedWaypoint::Host { namespace: subject.namespace.clone(), host: host.clone() };
-                changes.waypoints.extend(subject.hosts.iter().map(of_host).filter(|it| self.given.contains_key(it)));
-            }
-        }
+        let both = Both { before: before.as_deref(), now: now.as_deref() };
+        self.set_addresses(&name, both, &mut step.changes);
+        self.set_ready(both, &mut step.ready);
         for row in before.iter().filter_map(|before| before.row.as_ref()) {
             self.by_row.remove(row);
         }
         if let Some(row) = now.as_ref().and_then(|now| now.row.clone()) {
             self.by_row.insert(row, name.clone());
         }
-        for waypoint in now.iter().flat_map(|now| &now.upstream) {
+        self.set_given(both, step);
+        step.changes.names.insert(name);
+    }
+
+    /// Whom waypoints lead to, by the host or the address of a subject.
+    fn set_addresses(&mut self, name: &Name, both: Both<'_>, changes: &mut LearnedChanges) {
+        let has_moved = both.differ(|it| &it.addresses);
+        if has_moved {
+            for subject in both.each() {
+                let of_host =
+                    |host: &Name| LearnedWaypoint::Host { namespace: subject.namespace.clone(), host: host.clone() };
+                changes.waypoints.extend(subject.hosts.iter().map(of_host).filter(|it| self.given.contains_key(it)));
+            }
+        }
+        if self.at.is_empty() || !has_moved && !both.differ(|it| &it.ready) {
+            return;
+        }
+        for waypoint in both.before.into_iter().flat_map(LearnedSubject::by_address) {
+            if let Some(names) = self.at.get_mut(&waypoint) {
+                names.remove(name);
+                changes.endpoints.insert(waypoint);
+            }
+        }
+        for waypoint in both.now.into_iter().flat_map(LearnedSubject::by_address) {
+            if let Some(names) = self.at.get_mut(&waypoint) {
+                names.insert(name.clone());
+                changes.endpoints.insert(waypoint);
+            }
+        }
+    }
+
+    /// Ready endpoints, with those before in `step` where there may be others now.
+    fn set_ready(&mut self, both: Both<'_>, step: &mut BTreeMap<Name, Vec<EndpointsInput>>) {
+        if !both.differ(|it| &it.ready) {
+            return;
+        }
+        let [before, now] = [both.before, both.now].map(|it| it.and_then(|it| it.ready.as_ref()));
+        for service in before.into_iter().chain(now).flat_map(|it| &it.services) {
+            if !step.contains_key(service) {
+                step.insert(service.clone(), self.ready.of_service(service));
+            }
+        }
+        before.into_iter().for_each(|endpoint| self.ready.remove(endpoint));
+        now.into_iter().for_each(|endpoint| self.ready.add(endpoint));
+    }
+
+    /// Who was given which waypoints.
+    fn set_given(&mut self, both: Both<'_>, step: &mut Step) {
+        for waypoint in both.now.into_iter().flat_map(|now| &now.upstream) {
             let count = self.given.entry(waypoint.clone()).or_default();
             *count += 1;
-            changes.others |= *count == 1;
+            if *count == 1 {
+                step.changes.others = true;
+                if let LearnedWaypoint::Ip { .. } = waypoint {
+                    step.addresses.insert(waypoint.clone());
+                }
+            }
         }
-        for waypoint in before.iter().flat_map(|before| &before.upstream) {
+        for waypoint in both.before.into_iter().flat_map(|before| &before.upstream) {
             if let Some(count) = self.given.get_mut(waypoint) {
                 *count -= 1;
                 if *count == 0 {
                     self.given.remove(waypoint);
-                    changes.others = true;
+                    self.at.remove(waypoint);
+                    step.changes.others = true;
                 }
             }
         }
-        changes.names.insert(name);
+    }
+
+    /// Finds out who has these addresses, those that waypoints are still given by. One way through all subjects.
+    fn look_up(&mut self, addresses: &BTreeSet<LearnedWaypoint>) {
+        let given = addresses.iter().filter(|it| self.given.contains_key(*it));
+        let mut found: BTreeMap<&LearnedWaypoint, OrdSet<Name>> = given.map(|it| (it, OrdSet::new())).collect();
+        if found.is_empty() {
+            return;
+        }
+        for (name, subject) in &self.subjects {
+            for waypoint in subject.by_address() {
+                if let Some(names) = found.get_mut(&waypoint) {
+                    names.insert(name.clone());
+                }
+            }
+        }
+        self.at.extend(found.into_iter().map(|(waypoint, names)| (waypoint.clone(), names)));
+    }
+
+    /// Says which waypoints have other ready endpoints than before.
+    fn settle_ready(&self, before: BTreeMap<Name, Vec<EndpointsInput>>, changes: &mut LearnedChanges) {
+        for (service, before) in before {
+            let now = self.ready.of_service(&service);
+            if before == now {
+                continue;
+            }
+            let by_host = service
+                .split_once('/')
+                .map(|(namespace, host)| LearnedWaypoint::Host { namespace: namespace.into(), host: host.into() });
+            changes.endpoints.extend(by_host.filter(|it| self.given.contains_key(it)));
+            let by_address = self.subjects.get(&service).into_iter().flat_map(|it| it.by_address());
+            changes.endpoints.extend(by_address.filter(|it| self.at.contains_key(it)));
+            if before.is_empty() != now.is_empty() {
+                changes.reachable.insert(service);
+            }
+        }
+    }
+}
+
+impl LearnedSubject {
+    /// The waypoints that lead here by an address.
+    fn by_address(&self) -> impl Iterator<Item = LearnedWaypoint> + '_ {
+        self.addresses.iter().map(|(network, ip)| LearnedWaypoint::Ip { network: network.clone(), ip: *ip })
+    }
+}
+
+/// A subject before and after an event; none: it was not there, or is gone.
+#[derive(Clone, Copy)]
+struct Both<'a> {
+    before: Option<&'a LearnedSubject>,
+    now: Option<&'a LearnedSubject>,
+}
+
+impl<'a> Both<'a> {
+    fn each(self) -> impl Iterator<Item = &'a LearnedSubject> {
+        self.before.into_iter().chain(self.now)
+    }
+
+    fn differ<T: PartialEq + 'a>(self, part: impl Fn(&'a LearnedSubject) -> &'a T) -> bool {
+        self.before.map(&part) != self.now.map(&part)
     }
 }
 

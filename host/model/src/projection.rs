@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::description::{Description, Reach, Reference, Source};
 use crate::gateway::GatewayKey;
-use crate::input::{Input, NodeInput, Shared, SubjectKind, Visibility};
+use crate::input::{GatewayInput, Input, NodeInput, Shared, SubjectKind, Visibility};
 use crate::name::{Labels, Name};
 use crate::store::{Changes, Facts, RowObject, Store};
 use crate::table::{RowKey, Subject, Table};
@@ -177,6 +177,11 @@ impl Projection {
         (self.input(store, beside.namespace, &own), object.is_some())
     }
 
+    /// The Gateway, if it exists, as rows see it.
+    pub(crate) fn gateway(&mut self, store: &Store, key: &GatewayKey) -> Option<Shared<GatewayInput>> {
+        self.views.gateway(&self.description, store, key).map(|view| view.input)
+    }
+
     /// Drops what is known about objects that changed; who asks next looks at them afresh.
     pub(crate) fn forget_objects(&mut self, changes: &Changes) {
         changes.namespaces.iter().for_each(|name| self.leave(name));
@@ -194,6 +199,10 @@ impl Projection {
         for key in &changes.gateways {
             self.views.forget_gateway(key);
             self.concerned_by_gateway(key, table, &mut concerned);
+        }
+        for key in self.with_other_endpoints(store, changes) {
+            self.views.forget_gateway(&key);
+            self.concerned_by_gateway(&key, table, &mut concerned);
         }
         let mut pass = Pass::over(store);
         let mut moved = Vec::new();
@@ -213,6 +222,16 @@ impl Projection {
             moved.push((key, after));
         }
         moved
+    }
+
+    /// The Gateways whose ready endpoints rows see otherwise than they are now; none where they are not shown.
+    fn with_other_endpoints(&self, store: &Store, changes: &Changes) -> Vec<GatewayKey> {
+        if !self.description.fields.endpoints {
+            return Vec::new();
+        }
+        // Who stands behind a Gateway is in its namespace (R135-R141), and a row there.
+        let namespaces: BTreeSet<&Name> = changes.rows.iter().map(|row| &row.namespace).collect();
+        namespaces.into_iter().flat_map(|namespace| self.views.with_other_endpoints(store, namespace)).collect()
     }
 
     fn concerned_by_gateway(&self, key: &GatewayKey, table: &Table, concerned: &mut BTreeSet<RowKey>) {

@@ -29,6 +29,7 @@ mod alike;
 mod claims;
 mod entries;
 mod membership;
+mod ready;
 mod rows;
 mod unpublished;
 
@@ -548,6 +549,10 @@ fn touch(kind: RowKind, (namespace, name): (Name, Name), changes: &mut Changes) 
 
 fn touch_slice(slice: &EndpointSlice, changes: &mut Changes) -> bool {
     changes.rows.extend(rows::slice_keys(slice));
+    // Its Pods may be who stands behind the Service (R140).
+    if let Some(service) = slice.service().filter(|_| !slice.pods.is_empty()) {
+        changes.rows.insert(RowKey::new(RowKind::Service, &slice.meta.namespace, service));
+    }
     true
 }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use model::Facts;
 use model::input::{SubjectKind, Visibility};
-use model::learned::{LearnedSubject, LearnedWaypoint, service_with_host, workload_of_uid};
+use model::learned::{LearnedEndpoint, LearnedSubject, LearnedWaypoint, service_with_host, workload_of_uid};
 use model::name::Name;
 use prost::Message;
 
 use crate::proto::workload::address::Type;
 use crate::proto::workload::gateway_address::Destination;
-use crate::proto::workload::{self, Address, GatewayAddress, NetworkMode, Service, Workload};
+use crate::proto::workload::{self, Address, GatewayAddress, NetworkMode, Service, Workload, WorkloadStatus};
 use crate::resource::{Key, ip_of_bytes, keys_of_service};
 
 pub mod mirror;
@@ -46,12 +46,35 @@ fn of_workload(workload: &Workload, facts: &Facts) -> LearnedSubject {
         hosts: Vec::new(),
         addresses: match workload.network_mode() {
             NetworkMode::HostNetwork => Vec::new(),
-            NetworkMode::Standard => workload.addresses.iter().filter_map(|bytes| ip_of_bytes(bytes)).collect(),
+            NetworkMode::Standard => {
+                let network = network_of(&workload.network, facts);
+                let ips = workload.addresses.iter().filter_map(|bytes| ip_of_bytes(bytes));
+                ips.map(|ip| (network.clone(), ip)).collect()
+            }
         },
         service_account: Some(account.into()),
         visibility: Visibility::Everywhere,
         upstream: waypoints(workload.waypoint.as_ref()),
+        ready: endpoint(workload).map(Arc::new),
     }
+}
+
+/// Where a workload is, and behind what; none while it is not healthy.
+fn endpoint(workload: &Workload) -> Option<LearnedEndpoint> {
+    if workload.status() != WorkloadStatus::Healthy {
+        return None;
+    }
+    let at = workload.locality.as_ref();
+    let locality = at.map(|at| [&at.region, &at.zone, &at.subzone].map(|part| part.as_str().into()));
+    Some(LearnedEndpoint {
+        services: workload.services.keys().map(|key| key.as_str().into()).collect(),
+        locality: locality.unwrap_or_default(),
+    })
+}
+
+/// The name of a network. There are many addresses, and most are on this one.
+fn network_of(name: &str, facts: &Facts) -> Name {
+    if *name == *facts.network { facts.network.clone() } else { name.into() }
 }
 
 fn of_service(service: &Service, facts: &Facts) -> LearnedSubject {
@@ -65,7 +88,7 @@ fn of_service(service: &Service, facts: &Facts) -> LearnedSubject {
         name: service.name.as_str().into(),
         row,
         hosts: vec![host],
-        addresses: keys_of_service(service).into_iter().filter_map(ip_of_key).collect(),
+        addresses: keys_of_service(service).into_iter().filter_map(|key| ip_of_key(key, facts)).collect(),
         service_account: None,
         // Only a ServiceEntry is asked about with it (R117).
         visibility: match kind {
@@ -73,6 +96,7 @@ fn of_service(service: &Service, facts: &Facts) -> LearnedSubject {
             _ => Visibility::Everywhere,
         },
         upstream: waypoints(service.waypoint.iter().chain(weighted)),
+        ready: None,
     }
 }
 
@@ -98,17 +122,11 @@ fn waypoint(address: &GatewayAddress) -> Option<LearnedWaypoint> {
     })
 }
 
-fn ip_of_key(key: Key) -> Option<IpAddr> {
+fn ip_of_key(key: Key, facts: &Facts) -> Option<(Name, IpAddr)> {
     match key {
-        Key::Ip(at) => Some(at.ip),
+        Key::Ip(at) => Some((network_of(&at.network, facts), at.ip)),
         Key::Service(_) => None,
     }
-}
-
-/// The services that a workload is a healthy endpoint of, by `namespace/host`.
-pub(crate) fn serves(workload: &Workload) -> impl Iterator<Item = Arc<str>> {
-    let is_healthy = workload.status() == workload::WorkloadStatus::Healthy;
-    workload.services.keys().filter(move |_| is_healthy).map(|key| key.as_str().into())
 }
 
 #[cfg(test)]

@@ -99,8 +99,12 @@ impl Node {
     fn spawn(config: &str, flags: impl FnOnce(&Path) -> Vec<OsString>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         copy_bookinfo(&folder.path().join("manifests"))?;
-        let components =
-            vec![("istio.wasm", artifact("istio")?), ("service-account.wasm", artifact("service-account")?)];
+        let mut components = Vec::new();
+        for (name, of) in
+            [("istio.wasm", "istio"), ("service-account.wasm", "service-account"), ("locality.wasm", "locality")]
+        {
+            components.push((name, artifact(of)?));
+        }
         let map = ConfigMap::mount(&folder.path().join("rules"), &files(config, &components))?;
         let agent = Agent::start(folder.path(), flags(folder.path()))?;
         Ok(Self { agent, map, components, folder })

@@ -17,7 +17,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use xds::proto::discovery::DeltaDiscoveryResponse;
 use xds::proto::workload::gateway_address::Destination;
-use xds::proto::workload::{GatewayAddress, NamespacedHostname, Service, WeightedWaypoint, Workload};
+use xds::proto::workload::{
+    GatewayAddress, Locality, NamespacedHostname, PortList, Service, WeightedWaypoint, Workload,
+};
 use xds::resource::{Resource, Snapshot, Stamp};
 use xds::server::Config;
 
@@ -62,6 +64,23 @@ fn of_the_future(resource: &Resource) -> Resource {
     Resource::new(resource.name().clone(), body.into(), [], Stamp::default())
 }
 
+/// A waypoint's Service and the workload behind it, ready in a zone.
+fn instance(name: &str, zone: &str) -> [Resource; 2] {
+    let hostname = format!("{name}.shop.svc.cluster.local");
+    let service =
+        Service { name: name.into(), namespace: "shop".into(), hostname: hostname.clone(), ..Service::default() };
+    let locality = Locality { region: "eu".into(), zone: zone.into(), subzone: String::new() };
+    let workload = Workload {
+        uid: format!("Kubernetes//Pod/shop/{name}-1"),
+        name: format!("{name}-1"),
+        namespace: "shop".into(),
+        services: [(format!("shop/{hostname}"), PortList::default())].into(),
+        locality: Some(locality),
+        ..Workload::default()
+    };
+    [Resource::service(service, Stamp::default()), Resource::workload(workload, Stamp::default())]
+}
+
 fn mesh() -> Snapshot {
     let mut mesh = Snapshot { rules: 1, ..Snapshot::default() };
     let pod = Workload {
@@ -70,7 +89,8 @@ fn mesh() -> Snapshot {
         namespace: "shop".into(),
         ..Workload::default()
     };
-    for resource in [Resource::service(cart(), Stamp::default()), Resource::workload(pod, Stamp::default())] {
+    let own = [Resource::service(cart(), Stamp::default()), Resource::workload(pod, Stamp::default())];
+    for resource in own.into_iter().chain(instance("first", "eu-1")).chain(instance("second", "eu-2")) {
         mesh.addresses.put(of_the_future(&resource));
     }
     mesh
@@ -88,13 +108,21 @@ fn following(hub: &Hub, port: u16, folder: &Path) -> Result<Vec<OsString>> {
 
 impl Between {
     fn start(config: &str) -> Result<Self> {
+        Self::start_in("", config)
+    }
+
+    /// On a node in this zone.
+    fn start_in(zone: &str, config: &str) -> Result<Self> {
         let (runtime, mesh, port) = (runtime()?, mesh(), free_port()?);
         let (newest, receiver) = watch::channel(Arc::new(mesh.clone()));
         let hub = runtime.block_on(Hub::start(Config::default(), receiver, Arc::default()))?;
         let mut more = Ok(Vec::new());
         let node = Node::start_flagged(config, |folder| {
             more = following(&hub, port, folder);
-            more.as_deref().unwrap_or_default().to_vec()
+            let labels =
+                [("region", "eu"), ("zone", zone)].map(|(key, value)| format!("topology.kubernetes.io/{key}={value}"));
+            let labels = labels.into_iter().flat_map(|label| ["--node-label".into(), label.into()]);
+            more.iter().flatten().cloned().chain(labels).collect()
         });
         more?;
         let node = node?;
@@ -206,5 +234,25 @@ fn without_the_control_plane_the_last_mesh_is_served_even_after_a_restart() -> R
         anyhow::Ok(())
     })?;
     assert_eq!(agent.admin().get("/readyz")?.json()?["upstream"]["mesh"], "stale");
+    Ok(())
+}
+
+/// The same mesh, and two nodes: each ztunnel is sent to the waypoint beside it, and to the other when that has nobody left.
+#[test]
+fn each_node_is_given_the_waypoint_that_is_near() -> Result<()> {
+    let component = "component: locality.wasm\n";
+    let chosen = |ztunnel: &Ztunnel| format!("{:?}", ztunnel.kept.services[CART].waypoint);
+    let near = Between::start_in("eu-1", component)?;
+    let kept = near.ztunnel()?;
+    assert_eq!(kept.kept.services[CART].waypoint, Some(waypoint("first")), "{}", chosen(&kept));
+    let mut far = Between::start_in("eu-2", component)?;
+    let mut ztunnel = far.ztunnel()?;
+    assert_eq!(ztunnel.kept.services[CART].waypoint, Some(waypoint("second")), "{}", chosen(&ztunnel));
+    assert!(ztunnel.kept.services[CART].weighted_waypoints.is_empty(), "they would win over the other field");
+    far.tell(|mesh| {
+        mesh.addresses.remove("Kubernetes//Pod/shop/second-1");
+    });
+    // In the node's region still, and the first of the two.
+    far.runtime.block_on(ztunnel.until(|kept| kept.services[CART].waypoint == Some(waypoint("first"))))?;
     Ok(())
 }

@@ -18,6 +18,7 @@ fn gateway(namespace: &str, name: &str) -> Shared<GatewayInput> {
             address("IPAddress", "not an address"),
         ],
         dialled_at: vec![Vec::new(), vec![[10, 0, 0, 1].into()], Vec::new()],
+        endpoints: Vec::new(),
     })
 }
 

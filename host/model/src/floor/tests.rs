@@ -19,6 +19,7 @@ fn gateway(namespace: &str, listeners: Vec<ListenerInput>) -> GatewayInput {
         listeners,
         addresses: Vec::new(),
         dialled_at: Vec::new(),
+        endpoints: Vec::new(),
     }
 }
 

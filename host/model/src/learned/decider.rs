@@ -161,7 +161,8 @@ impl LearnedDecider {
     }
 
     fn concerned(&self, changes: &Changes, mesh: &LearnedMesh, learned: &LearnedChanges) -> BTreeSet<Name> {
-        let around = self.questions.looks_around() && (learned.others || !learned.waypoints.is_empty());
+        let waypoints = self.questions.concerning(learned);
+        let around = self.questions.looks_around() && (learned.others || !waypoints.is_empty());
         if around || !changes.gateways.is_empty() {
             return mesh.iter().map(|(name, _)| name.clone()).chain(learned.names.iter().cloned()).collect();
         }
@@ -173,9 +174,9 @@ impl LearnedDecider {
         let is_concerned = |subject: &LearnedSubject| {
             changes.namespaces.contains(&subject.namespace)
                 || subject.kind == SubjectKind::ServiceEntry && entries.contains(&subject.namespace)
-                || subject.upstream.iter().any(|waypoint| learned.waypoints.contains(waypoint))
+                || subject.upstream.iter().any(|waypoint| waypoints.contains(waypoint))
         };
-        if !changes.namespaces.is_empty() || !entries.is_empty() || !learned.waypoints.is_empty() {
+        if !changes.namespaces.is_empty() || !entries.is_empty() || !waypoints.is_empty() {
             concerned.extend(mesh.iter().filter(|(_, it)| is_concerned(it)).map(|(name, _)| name.clone()));
         }
         concerned

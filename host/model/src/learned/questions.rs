@@ -1,11 +1,11 @@
 //! What a component is asked about something that a control plane told of: what that says, what another source adds, and
 //! the Gateways, of which there may be no more than a name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{LearnedChanges, LearnedMesh, LearnedSubject, LearnedWaypoint};
-use crate::description::{Description, Reach};
+use crate::description::{Description, Fields, Reach};
 use crate::gateway::{GatewayKey, StatusAddress};
 use crate::input::{GatewayInput, Input, Shared, SubjectKind};
 use crate::projection::{Beside, Projection};
@@ -23,8 +23,8 @@ pub(super) struct Questions {
 /// A waypoint as components see it.
 #[derive(Clone)]
 enum Known {
-    /// Another source has the Gateway.
-    Gateway(GatewayKey),
+    /// Another source has the Gateway; beside its name what components see of it, if they are told of its endpoints.
+    Gateway(GatewayKey, Option<Shared<GatewayInput>>),
     /// There is no more than its address.
     Address(Shared<GatewayInput>),
 }
@@ -32,7 +32,7 @@ enum Known {
 impl Known {
     fn key(&self) -> &GatewayKey {
         match self {
-            Self::Gateway(key) => key,
+            Self::Gateway(key, _) => key,
             Self::Address(input) => &input.key,
         }
     }
@@ -47,7 +47,10 @@ pub(super) struct Question {
 
 impl Questions {
     pub(super) fn new(description: Arc<Description>) -> Self {
-        let projection = Projection::empty(Arc::clone(&description));
+        // Where the control plane says who is ready, what another source knows of it does not count: that sees the Pods of
+        // this node, if any.
+        let fields = Fields { endpoints: false, ..description.fields };
+        let projection = Projection::empty(Arc::new(Description { fields, ..Description::clone(&description) }));
         Self { description, projection, waypoints: HashMap::new() }
     }
 
@@ -58,9 +61,19 @@ impl Questions {
         if !changes.gateways.is_empty() || learned.others {
             self.waypoints.clear();
         }
-        for waypoint in &learned.waypoints {
+        for waypoint in self.concerning(learned) {
             self.waypoints.remove(waypoint);
         }
+    }
+
+    /// The waypoints of which something is different that components are told.
+    pub(super) fn concerning<'c>(&self, learned: &'c LearnedChanges) -> BTreeSet<&'c LearnedWaypoint> {
+        let endpoints = learned.endpoints.iter().filter(|_| self.shows_endpoints());
+        learned.waypoints.iter().chain(endpoints).collect()
+    }
+
+    fn shows_endpoints(&self) -> bool {
+        self.description.fields.upstream && self.description.fields.endpoints
     }
 
     /// Whether what is asked about one subject depends on which waypoints others were given.
@@ -89,14 +102,17 @@ impl Questions {
             hosts: &subject.hosts,
             service_account: subject.service_account.as_ref(),
             visibility: subject.visibility,
-            named: candidates.iter().filter_map(|it| if let Known::Gateway(key) = it { Some(key) } else { None }),
+            named: candidates.iter().filter_map(|it| if let Known::Gateway(key, _) = it { Some(key) } else { None }),
         };
         let (known, has_labels) = self.projection.beside(store, beside);
         let mut all: BTreeMap<&GatewayKey, &Shared<GatewayInput>> =
             known.candidates.iter().map(|it| (&it.key, it)).collect();
-        for candidate in &candidates {
-            if let Known::Address(input) = candidate {
-                all.entry(&input.key).or_insert(input);
+        // Of two addresses of one Gateway the first counts.
+        for candidate in candidates.iter().rev() {
+            match candidate {
+                Known::Address(input) => drop(all.entry(&input.key).or_insert(input)),
+                Known::Gateway(key, Some(input)) if all.contains_key(key) => drop(all.insert(&input.key, input)),
+                Known::Gateway(..) => {}
             }
         }
         // A Gateway may have gone since it was looked up: it is no candidate then.
@@ -139,9 +155,17 @@ impl Questions {
         if let Some(known) = self.waypoints.get(waypoint) {
             return known.clone();
         }
+        let endpoints = if self.shows_endpoints() { mesh.endpoints_of(waypoint) } else { Vec::new() };
         let known = match waypoint.gateway(store) {
-            Some(key) => Known::Gateway(key),
-            None => Known::Address(Shared::new(known_by_address(mesh, waypoint))),
+            Some(key) => {
+                let seen = self.projection.gateway(store, &key).filter(|_| self.shows_endpoints());
+                let shown = seen.map(|seen| match endpoints.is_empty() {
+                    true => seen,
+                    false => Shared::new(GatewayInput { endpoints, ..GatewayInput::clone(&seen) }),
+                });
+                Known::Gateway(key, shown)
+            }
+            None => Known::Address(Shared::new(GatewayInput { endpoints, ..known_by_address(mesh, waypoint) })),
         };
         self.waypoints.insert(waypoint.clone(), known.clone());
         known
@@ -163,6 +187,7 @@ fn known_by_address(mesh: &LearnedMesh, waypoint: &LearnedWaypoint) -> GatewayIn
         listeners: Vec::new(),
         addresses: vec![StatusAddress { kind: Some(kind.into()), value }],
         dialled_at: vec![mesh.addresses_of(waypoint)],
+        endpoints: Vec::new(),
     }
 }
 

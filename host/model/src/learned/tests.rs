@@ -78,16 +78,16 @@ fn description(upstream: bool, reach: Reach) -> Arc<Description> {
     })
 }
 
-fn terms(allow_unprogrammed: bool) -> LearnedTerms {
+pub(super) fn terms(allow_unprogrammed: bool) -> LearnedTerms {
     let terms = Terms { settings: "".into(), denied: Choice::Direct, undecided: Choice::Keep, unresolved: None };
     LearnedTerms { terms, allow_unprogrammed }
 }
 
-fn host(namespace: &str, name: &str) -> LearnedWaypoint {
+pub(super) fn host(namespace: &str, name: &str) -> LearnedWaypoint {
     LearnedWaypoint::Host { namespace: namespace.into(), host: format!("{name}.{namespace}.svc.cluster.local").into() }
 }
 
-fn service(namespace: &str, name: &str, upstream: &[LearnedWaypoint]) -> (Name, LearnedSubject) {
+pub(super) fn service(namespace: &str, name: &str, upstream: &[LearnedWaypoint]) -> (Name, LearnedSubject) {
     let of: Name = format!("{name}.{namespace}.svc.cluster.local").into();
     entry(namespace, &of, upstream)
 }
@@ -102,28 +102,29 @@ fn entry(namespace: &str, of: &str, upstream: &[LearnedWaypoint]) -> (Name, Lear
         name,
         row,
         hosts: vec![of.into()],
-        addresses: vec![[10, 0, 0, 1].into()],
+        addresses: vec![("".into(), [10, 0, 0, 1].into())],
         service_account: None,
         visibility: Visibility::Everywhere,
         upstream: upstream.to_vec(),
+        ready: None,
     };
     (format!("{namespace}/{of}").into(), subject)
 }
 
-fn workload(uid: &str, namespace: &str, upstream: &[LearnedWaypoint]) -> (Name, LearnedSubject) {
+pub(super) fn workload(uid: &str, namespace: &str, upstream: &[LearnedWaypoint]) -> (Name, LearnedSubject) {
     let (kind, row) = workload_of_uid(uid, "Kubernetes");
     let name = uid.rsplit('/').next().unwrap_or_default().into();
     let subject = LearnedSubject { kind, row, name, hosts: Vec::new(), ..entry(namespace, "", upstream).1 };
     (uid.into(), subject)
 }
 
-fn mesh(subjects: impl IntoIterator<Item = (Name, LearnedSubject)>) -> LearnedMesh {
+pub(super) fn mesh(subjects: impl IntoIterator<Item = (Name, LearnedSubject)>) -> LearnedMesh {
     let mut mesh = LearnedMesh::default();
     mesh.apply(subjects.into_iter().map(|(name, subject)| LearnedEvent::Put(name, subject)));
     mesh
 }
 
-fn gateway(namespace: &str, name: &str, admits_from: &str) -> Object {
+pub(super) fn gateway(namespace: &str, name: &str, admits_from: &str) -> Object {
     let listener =
         Listener { port: 15008, protocol: "HBONE".into(), admits_from: Some(admits_from.into()), selector: None };
     let value = format!("{name}.{namespace}.svc.cluster.local").into();
@@ -358,21 +359,31 @@ enum Happens {
 }
 
 fn event() -> impl Strategy<Value = Happens> {
-    let waypoints =
-        || vec((0..2usize, 0..2usize).prop_map(|(ns, name)| host(["shop", "infra"][ns], ["wp", "next"][name])), 0..3);
+    let by_host = || (0..2usize, 0..2usize).prop_map(|(ns, name)| host(["shop", "infra"][ns], ["wp", "next"][name]));
+    let by_ip = || (0..3u8).prop_map(|ip| LearnedWaypoint::Ip { network: "".into(), ip: [10, 0, 0, ip].into() });
+    let waypoints = move || vec(prop_oneof![3 => by_host(), 1 => by_ip()], 0..3);
     let name = || prop_oneof!["cart", "wp", "next"];
     let place = || prop_oneof![Just("shop"), Just("infra")];
     let service_event = (place(), name(), waypoints(), 0..3u8).prop_map(|(ns, name, given, ip)| {
         let (key, subject) = service(ns, &name, &distinct(given));
-        Happens::Said(LearnedEvent::Put(key, LearnedSubject { addresses: vec![[10, 0, 0, ip].into()], ..subject }))
+        Happens::Said(LearnedEvent::Put(
+            key,
+            LearnedSubject { addresses: vec![("".into(), [10, 0, 0, ip].into())], ..subject },
+        ))
     });
     let entry_event = (place(), waypoints()).prop_map(|(ns, given)| {
         let (key, subject) = entry(ns, "books.example", &distinct(given));
         Happens::Said(LearnedEvent::Put(key, subject))
     });
-    let pod_event = (place(), waypoints()).prop_map(|(ns, given)| {
-        let (key, subject) = workload(&format!("Kubernetes//Pod/{ns}/p"), ns, &distinct(given));
-        Happens::Said(LearnedEvent::Put(key, subject))
+    let ready = || proptest::option::of((place(), name(), prop_oneof!["a", "b"]));
+    let pod_event = (place(), "[p-s]", waypoints(), ready(), 0..3u8).prop_map(|(ns, pod, given, ready, ip)| {
+        let (key, subject) = workload(&format!("Kubernetes//Pod/{ns}/{pod}"), ns, &distinct(given));
+        let ready = ready.map(|(ns, name, zone)| {
+            let services = vec![service(ns, &name, &[]).0];
+            Arc::new(LearnedEndpoint { services, locality: ["".into(), zone.into(), "".into()] })
+        });
+        let addresses = vec![("".into(), [10, 0, 0, ip].into())];
+        Happens::Said(LearnedEvent::Put(key, LearnedSubject { ready, addresses, ..subject }))
     });
     let gone = (place(), name()).prop_map(|(ns, name)| Happens::Said(LearnedEvent::Remove(service(ns, &name, &[]).0)));
     let labels = |via: bool| if via { vec![("via", "wp")] } else { Vec::new() };
@@ -393,7 +404,7 @@ fn event() -> impl Strategy<Value = Happens> {
         };
         Happens::Stored(Box::new(if there { Event::Apply(object) } else { Event::Delete(object.key()) }))
     });
-    prop_oneof![3 => service_event, 1 => entry_event, 1 => pod_event, 1 => gone, 4 => store_event]
+    prop_oneof![3 => service_event, 1 => entry_event, 4 => pod_event, 1 => gone, 4 => store_event]
 }
 
 fn distinct(given: Vec<LearnedWaypoint>) -> Vec<LearnedWaypoint> {
@@ -410,7 +421,9 @@ proptest! {
         pick in proptest::option::of(Just("wp".to_owned())),
         allow in any::<bool>(),
     ) {
-        let description = description(upstream, reach);
+        let mut description = Description::clone(&description(upstream, reach));
+        description.fields.endpoints = true;
+        let description = Arc::new(description);
         let resolver = Arc::new(Plain { pick, ..Plain::default() });
         let (mut store, mut mesh) = (store([]), LearnedMesh::default());
         let new = |store: &Store, mesh: &LearnedMesh| {

@@ -4,15 +4,17 @@
 use super::*;
 use crate::decision::{Choice, Decision};
 use crate::description::{Fields, Read};
-use crate::gateway::{Gateway, GatewayClass, Listener};
+use crate::endpoint_slice::{EndpointSlice, SERVICE_NAME};
+use crate::gateway::{Gateway, GatewayClass, Listener, StatusAddress};
 use crate::input::Pairs;
 use crate::namespace::Namespace;
 use crate::object::{Meta, Object};
 use crate::selector::Selector;
 use crate::service::Service;
-use crate::store::Event;
+use crate::store::{Event, Node};
 use crate::table::{Row, RowKind};
 use crate::workload::Pod;
+use crate::workload_entry::WorkloadEntry;
 
 fn description(reach: Reach, fields: Fields) -> Arc<Description> {
     let read = |at, key: &str| Read { at, key: key.into() };
@@ -198,4 +200,145 @@ fn nothing_is_left_of_what_is_gone() {
     assert_eq!(format!("{:?}", projection.named_by_rows), format!("{:?}", empty.named_by_rows));
     assert_eq!(format!("{:?}", projection.named_by_namespaces), format!("{:?}", empty.named_by_namespaces));
     assert!(projection.views.is_empty(), "{:?}", projection.views);
+}
+
+/// A waypoint in `ns` behind the Service of its name, a Pod on this node and one elsewhere, and something that goes through.
+fn with_waypoint() -> Store {
+    let node = Node { name: Some("here".into()), zone: Some("a".into()), ..Node::default() };
+    let mut store = Store::new(Facts { node, ..Facts::default() });
+    let entry = WorkloadEntry {
+        spec_labels: [("app", "w")].into_iter().collect(),
+        locality: Some("r/b".into()),
+        ..WorkloadEntry::named("ns", "vm")
+    };
+    let through = Object::Service(Service {
+        meta: labelled("shop", "cart", &[("via", "w"), ("via-ns", "ns")]),
+        ..Service::named("shop", "cart")
+    });
+    let objects = [
+        addressed("w", &["w.ns.svc.cluster.local", "10.1.0.1"]),
+        Object::Service(Service {
+            selector: [("app", "w")].into_iter().collect(),
+            addresses: vec![[10, 1, 0, 1].into()],
+            ..Service::named("ns", "w")
+        }),
+        replica("p", "here", true),
+        replica("q", "there", true),
+        replica("unready", "here", false),
+        Object::WorkloadEntry(entry),
+        through,
+        service("shop", "direct"),
+    ];
+    store.apply_all(objects.into_iter().map(Event::Apply));
+    store
+}
+
+fn addressed(name: &str, addresses: &[&str]) -> Object {
+    let address = |value: &&str| {
+        let kind = if value.parse::<std::net::IpAddr>().is_ok() { "IPAddress" } else { "Hostname" };
+        StatusAddress { kind: Some(kind.into()), value: (*value).into() }
+    };
+    let Object::Gateway(gateway) = gateway("ns", name, &[]) else { panic!("no Gateway") };
+    Object::Gateway(Gateway { addresses: addresses.iter().map(address).collect(), ..gateway })
+}
+
+fn replica(name: &str, node: &str, ready: bool) -> Object {
+    let Object::Pod(pod) = pod("ns", name, &[("app", "w")]) else { panic!("no Pod") };
+    Object::Pod(Pod { node: Some(node.into()), ready, ..pod })
+}
+
+const ENDPOINTS: Fields = Fields {
+    service_account: false,
+    name: false,
+    hosts: false,
+    upstream: false,
+    endpoints: true,
+    node_name: false,
+    node_locality: false,
+};
+
+/// The endpoints of the only waypoint of `shop/cart`, as this question has them.
+fn endpoints(cart: &Input) -> Vec<(String, u32)> {
+    let shown = cart.candidates[0].endpoints.iter();
+    shown.map(|it| (it.locality.join("/"), it.ready)).collect()
+}
+
+fn cart() -> RowKey {
+    RowKey::new(RowKind::Service, "shop", "cart")
+}
+
+/// A projection with the table that it is followed with.
+struct Followed {
+    projection: Projection,
+    table: Table,
+}
+
+impl Followed {
+    fn new(fields: Fields, store: &Store) -> Self {
+        let description = description(Reach::Referenced, fields);
+        let (projection, _) = Projection::of(Arc::clone(&description), store);
+        let mut table = Table::new(1, 1);
+        for (key, row) in project(&description, store) {
+            table.set(key, Some(undecided(row)));
+        }
+        Self { projection, table }
+    }
+
+    /// True when the question about `shop/cart` is another one.
+    fn follow(&mut self, store: &Store, changes: &Changes) -> bool {
+        let moved = self.projection.apply(store, changes, &self.table);
+        let is_moved = moved.iter().any(|(key, _)| *key == cart());
+        for (key, row) in moved {
+            self.table.set(key, row.map(undecided));
+        }
+        is_moved
+    }
+
+    fn endpoints(&self) -> Vec<(String, u32)> {
+        endpoints(&self.table.get(&cart()).unwrap().input)
+    }
+}
+
+fn counts(counts: &[(&str, u32)]) -> Vec<(String, u32)> {
+    counts.iter().map(|(at, ready)| ((*at).to_owned(), *ready)).collect()
+}
+
+#[test]
+fn ready_workloads_behind_the_gateways_service_are_counted_by_locality() {
+    let store = with_waypoint();
+    let shown = |fields| endpoints(&input(Reach::Referenced, fields, &store, &cart()));
+    assert_eq!(
+        shown(ENDPOINTS),
+        counts(&[("//", 1), ("/a/", 1), ("r/b/", 1)]),
+        "each once, whatever names the Service"
+    );
+    assert_eq!(shown(Fields::default()), []);
+}
+
+#[test]
+fn who_may_mean_a_gateway_is_concerned_by_its_pods_beyond_the_rounding() {
+    let mut store = with_waypoint();
+    let mut declared = Followed::new(ENDPOINTS, &store);
+    let mut undeclared = Followed::new(Fields::default(), &store);
+    let mut follow = |event: Event| {
+        let changes = store.apply(event);
+        assert!(!undeclared.follow(&store, &changes));
+        let concerned = declared.follow(&store, &changes);
+        let anew = input(Reach::Referenced, ENDPOINTS, &store, &cart());
+        assert_eq!(declared.endpoints(), endpoints(&anew), "followed as made anew");
+        (concerned, declared.endpoints().into_iter().find(|(at, _)| at == "/a/").map_or(0, |(_, ready)| ready))
+    };
+    assert_eq!(follow(Event::Apply(replica("unready", "here", true))), (true, 2));
+    assert_eq!(follow(Event::Apply(replica("third", "here", true))), (false, 2));
+    assert_eq!(follow(Event::Delete(replica("p", "here", true).key())), (false, 2));
+    assert_eq!(follow(Event::Apply(pod("ns", "other", &[]))), (false, 2));
+    assert_eq!(follow(Event::Delete(replica("third", "here", true).key())), (true, 1));
+    // A Service without a selector has the Pods that its slices name (R140).
+    let bare = Service { addresses: vec![[10, 1, 0, 1].into()], ..Service::named("ns", "w") };
+    assert_eq!(follow(Event::Apply(Object::Service(bare))), (true, 0));
+    let meta = Meta { labels: [(SERVICE_NAME, "w")].into_iter().collect(), ..Meta::named("ns", "w-1") };
+    let slice = EndpointSlice { meta, pods: vec!["unready".into()], ..EndpointSlice::named("ns", "w-1") };
+    let slice = Object::EndpointSlice(slice);
+    assert_eq!(follow(Event::Apply(slice.clone())), (true, 1));
+    assert_eq!(follow(Event::Delete(slice.key())), (true, 0));
 }

@@ -55,7 +55,13 @@ impl Views {
         keys.iter().filter_map(|key| self.gateway(description, store, key)).collect()
     }
 
-    fn gateway(&mut self, description: &Description, store: &Store, key: &GatewayKey) -> Option<GatewayView> {
+    /// The Gateway, if it exists, as rows see it.
+    pub(super) fn gateway(
+        &mut self,
+        description: &Description,
+        store: &Store,
+        key: &GatewayKey,
+    ) -> Option<GatewayView> {
         if let Some(view) = self.gateways.get(key) {
             return Some(view.clone());
         }
@@ -69,6 +75,15 @@ impl Views {
         for (_, selector) in self.gateways.remove(key).into_iter().flat_map(|view| view.selectors) {
             self.selectors.release(&selector);
         }
+    }
+
+    /// The Gateways of a namespace of which rows see other ready endpoints than there are now.
+    pub(super) fn with_other_endpoints(&self, store: &Store, namespace: &Name) -> Vec<GatewayKey> {
+        let is_other = |key: &&GatewayKey| match (self.gateways.get(*key), store.gateway(key)) {
+            (Some(view), Some(gateway)) => view.input.endpoints != store.ready_endpoints_of(gateway),
+            _ => false,
+        };
+        store.gateways_in(namespace).filter(is_other).cloned().collect()
     }
 
     fn view_gateway(&mut self, description: &Description, store: &Store, gateway: &Gateway) -> GatewayView {
@@ -102,6 +117,7 @@ impl Views {
         });
         let input = GatewayInput {
             dialled_at: dialled_at.collect(),
+            endpoints: if description.fields.endpoints { store.ready_endpoints_of(gateway) } else { Vec::new() },
             key: gateway.key(),
             labels: self.pairs(description.pick(Source::GatewayLabel, &gateway.meta.labels)),
             annotations: self.pairs(description.pick(Source::GatewayAnnotation, &gateway.meta.annotations)),

@@ -37,15 +37,24 @@ impl Store {
     /// The addresses of the service with exactly this namespace and host: how a waypoint that is named by hostname is
     /// reached (R91). Empty while there is no such service, or it has no address.
     pub fn addresses_of(&self, namespace: &Name, host: &Name) -> Vec<IpAddr> {
+        match self.service_in(namespace, host).and_then(|key| self.row(&key)) {
+            Some(RowObject::Service(service)) => service.addresses.clone(),
+            Some(RowObject::ServiceEntry { entry, .. }) => {
+                entry.addresses_of(host).into_iter().filter_map(|range| range.as_single()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The service with exactly this namespace and host, whose other services are not looked at.
+    pub(super) fn service_in(&self, namespace: &Name, host: &Name) -> Option<RowKey> {
         if let Some((of, name)) = service_of_host(host, &self.facts.cluster_domain)
             && *of == **namespace
             && let Some(service) = self.published_service(namespace, &name.into())
         {
-            return service.addresses.clone();
+            return Some(RowKey::new(RowKind::Service, namespace, &service.meta.name));
         }
-        let entry = self.entry_with_host(host, namespace).filter(|_| self.is_discovered(namespace));
-        let ranges = entry.map(|entry| entry.addresses_of(host)).unwrap_or_default();
-        ranges.into_iter().filter_map(|range| range.as_single()).collect()
+        self.entry_with_host(host, namespace).filter(|_| self.is_discovered(namespace)).map(entry_key)
     }
 
     /// Everything that is dialled at an address (R86): services first, then workloads, each in the order of their keys.

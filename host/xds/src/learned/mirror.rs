@@ -1,7 +1,7 @@
 //! The mesh as a control plane told it, and as clients are told it: the same bytes, but for the waypoints of what was decided
 //! otherwise. A change costs what it touches.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use model::learned::decider::LearnedRow;
 use model::learned::{LearnedChanges, LearnedEvent, LearnedMesh};
 use model::{Facts, Name};
 
-use super::{decoded, serves, subject};
+use super::{decoded, subject};
 use crate::client::state::{Update, UpstreamResource};
 use crate::proto::workload::address::Type;
 use crate::resource::{Key, Resource, ResourceType, Resources, Snapshot, Stamp, keys_of_service, keys_of_workload};
@@ -26,8 +26,6 @@ pub struct Mirror {
     upstream: OrdMap<Arc<str>, UpstreamResource>,
     policies: OrdMap<Arc<str>, UpstreamResource>,
     mesh: LearnedMesh,
-    /// How many healthy endpoints each service has.
-    healthy: imbl::HashMap<Arc<str>, usize>,
     addresses: Resources,
     authorizations: Resources,
 }
@@ -62,16 +60,12 @@ impl Mirror {
             ResourceType::Authorization => self.apply_policies(update),
             ResourceType::Address => {
                 let mut events = Vec::with_capacity(update.changed.len() + update.removed.len());
-                let mut healthy = HashMap::new();
                 for name in &update.removed {
-                    self.count_endpoints(name, None, &mut healthy);
                     self.upstream.remove(name);
                     events.push(LearnedEvent::Remove(name.clone()));
                 }
                 for resource in &update.changed {
-                    let address = decoded(&resource.body);
-                    self.count_endpoints(&resource.name, address.as_ref(), &mut healthy);
-                    let subject = address.and_then(|address| subject(&resource.name, &address, facts));
+                    let subject = decoded(&resource.body).and_then(|address| subject(&resource.name, &address, facts));
                     let name = resource.name.clone();
                     events.push(subject.map_or(LearnedEvent::Remove(name.clone()), |it| LearnedEvent::Put(name, it)));
                     self.upstream.insert(resource.name.clone(), resource.clone());
@@ -79,7 +73,7 @@ impl Mirror {
                 let names = update.changed.iter().map(|it| &it.name).chain(&update.removed);
                 touched.addresses = names.cloned().collect();
                 touched.learned = self.mesh.apply(events);
-                touched.reachable = self.settle_endpoints(healthy);
+                touched.reachable = std::mem::take(&mut touched.learned.reachable);
             }
         }
         touched
@@ -166,34 +160,6 @@ impl Mirror {
             None => Ok(body.clone()),
         }
     }
-
-    /// Notes by how much the endpoints of services change when `name` becomes `now`.
-    fn count_endpoints(&self, name: &str, now: Option<&Type>, by: &mut HashMap<Arc<str>, isize>) {
-        let before = self.upstream.get(name).and_then(|it| decoded(&it.body));
-        for (address, step) in [(before.as_ref(), -1), (now, 1)] {
-            if let Some(Type::Workload(workload)) = address {
-                serves(workload).for_each(|service| *by.entry(service).or_default() += step);
-            }
-        }
-    }
-
-    /// The services that have their first endpoint, or none any more.
-    fn settle_endpoints(&mut self, by: HashMap<Arc<str>, isize>) -> BTreeSet<Arc<str>> {
-        let mut turned = BTreeSet::new();
-        for (service, step) in by {
-            let before = self.healthy.get(&service).copied().unwrap_or_default();
-            let now = before.saturating_add_signed(step);
-            if now == 0 {
-                self.healthy.remove(&service);
-            } else {
-                self.healthy.insert(service.clone(), now);
-            }
-            if (before == 0) != (now == 0) {
-                turned.insert(service);
-            }
-        }
-        turned
-    }
 }
 
 impl Told for Mirror {
@@ -204,7 +170,7 @@ impl Told for Mirror {
 
     /// By hostname: its service has a healthy endpoint. What is behind an address is not watched.
     fn is_reachable(&self, target: &Target) -> bool {
-        service_of(target).map_or(target.address.is_some(), |service| self.healthy.contains_key(&*service))
+        service_of(target).map_or(target.address.is_some(), |service| self.mesh.is_ready(&service.into()))
     }
 }
 

@@ -15,7 +15,7 @@ use model::{ResolveFailure, Resolver};
 use super::mirror::{Mirror, Rewriting, Touched};
 use super::*;
 use crate::client::state::{Update, UpstreamResource};
-use crate::proto::workload::{NamespacedHostname, NetworkAddress, PortList, WeightedWaypoint, WorkloadStatus};
+use crate::proto::workload::{Locality, NamespacedHostname, NetworkAddress, PortList, WeightedWaypoint};
 use crate::resource::{ResourceType, Version, bytes_of_ip};
 use crate::rewrite::{WaypointFields, waypoints_of};
 
@@ -73,7 +73,7 @@ fn a_service_is_seen_with_its_waypoints_primary_first_and_each_once() {
     let cart = Type::Service(service("cart", "shop", Some(to("wp")), &[("next", 0), ("wp", 100)]));
     let seen = subject("shop/cart.shop.svc.cluster.local", &cart, &Facts::default()).unwrap();
     assert_eq!((seen.kind, seen.upstream), (SubjectKind::Service, vec![host("wp"), host("next")]));
-    assert_eq!((&*seen.name, seen.addresses), ("cart", vec![IpAddr::from([10, 1, 0, 1])]));
+    assert_eq!((&*seen.name, seen.addresses), ("cart", vec![("".into(), IpAddr::from([10, 1, 0, 1]))]));
     assert_eq!(seen.row.map(|row| row.to_string()).as_deref(), Some("Service shop/cart"));
     assert_eq!(subject("shop/other", &cart, &Facts::default()), None, "a name that is not the key");
 }
@@ -99,6 +99,17 @@ fn a_private_entry_and_a_workload_are_seen_as_what_they_are() {
     let seen = subject("Kubernetes//Pod/shop/p", &Type::Workload(pod), &Facts::default()).unwrap();
     assert_eq!(seen.upstream, [LearnedWaypoint::Ip { network: "n".into(), ip: [10, 9, 9, 9].into() }]);
     assert_eq!((seen.kind, seen.service_account.as_deref()), (SubjectKind::Pod, Some("default")));
+}
+
+#[test]
+fn a_healthy_workload_is_an_endpoint_where_the_control_plane_says() {
+    let at = Locality { region: "r".into(), zone: "a".into(), subzone: String::new() };
+    let pod = Workload { locality: Some(at), ..endpoint("c//Pod/infra/a", "infra/wp", WorkloadStatus::Healthy) };
+    let seen = |pod: Workload| subject("c//Pod/infra/a", &Type::Workload(pod), &Facts::default()).unwrap().ready;
+    let ready = seen(pod.clone()).unwrap();
+    assert_eq!((&ready.services[..], ready.locality.join("/")), (&["infra/wp".into()][..], "r/a/".to_owned()));
+    assert_eq!(&*seen(Workload { locality: None, ..pod.clone() }).unwrap().locality.join("/"), "//");
+    assert_eq!(seen(Workload { status: WorkloadStatus::Unhealthy.into(), ..pod }), None);
 }
 
 /// Sends services through the waypoint `next` where it may, and keeps the rest.
