@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use model::decider::Terms;
 use model::decision::Choice;
 use model::sink::{Decided, Sink, Step};
@@ -146,14 +146,18 @@ async fn changes(sink: &mut XdsSink, store: &mut Store, decider: &mut Decider, h
     let pods: Vec<_> = store.object_keys().filter(|key| key.kind == model::Kind::Pod).take(CHANGES).collect();
     let (mut times, mut bytes) = (Vec::new(), 0);
     for (number, key) in pods.iter().enumerate() {
+        // Some are over and told to nobody.
         let Some(Object::Pod(mut pod)) = store.object(key) else { continue };
+        if !pod.is_published() {
+            continue;
+        }
         pod.addresses = [[11, u8::from(stalled), (number / 250) as u8, (number % 250) as u8].into()].into();
         let start = Instant::now();
         let objects = vec![key.clone()];
         let changes = store.apply(Event::Apply(Object::Pod(pod)));
         let moved = decider.apply(store, &changes);
         sink.update(Decided { store, table: decider.table() }, &Step { objects, changes, moved, mesh: false })?;
-        let raw = tenth.receive_raw().await?;
+        let raw = tenth.receive_raw().await.with_context(|| format!("change {number} of {key}"))?;
         times.push(start.elapsed());
         bytes = raw.len();
         tenth.send(answer(&DeltaDiscoveryResponse::decode(raw)?, Ok(()))).await?;

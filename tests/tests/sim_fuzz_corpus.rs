@@ -8,6 +8,10 @@ use tests::native;
 
 #[path = "../fuzz/src/bodies.rs"]
 mod bodies;
+#[path = "../fuzz/src/rewrite_body.rs"]
+mod rewrite_body;
+#[path = "../fuzz/src/session_body.rs"]
+mod session_body;
 
 /// Calls `body` with every file of a folder below this package; returns how many there were.
 fn replay(folder: &str, body: impl Fn(&[u8])) -> Result<usize> {
@@ -35,5 +39,17 @@ fn nothing_in_the_corpus_of_manifests_fails() -> Result<()> {
 fn nothing_in_the_corpus_of_meshes_fails() -> Result<()> {
     assert!(replay("fuzz/corpus/mesh", bodies::mesh)? > 100);
     assert!(replay("data/conformance", bodies::mesh)? > 300);
+    Ok(())
+}
+
+#[test]
+fn nothing_in_the_corpus_of_addresses_fails() -> Result<()> {
+    assert!(replay("fuzz/corpus/xds_rewrite", rewrite_body::rewrite)? > 50);
+    Ok(())
+}
+
+#[test]
+fn nothing_in_the_corpus_of_streams_fails() -> Result<()> {
+    assert!(replay("fuzz/corpus/xds_session", session_body::session)? > 50);
     Ok(())
 }

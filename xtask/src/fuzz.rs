@@ -10,11 +10,23 @@ use crate::{process, workspace};
 
 /// A target, named after its binary.
 #[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
 pub(crate) enum Target {
     /// Any text as manifests.
     Manifest,
     /// Any text as the history of a mesh, from objects to decisions.
     Mesh,
+    /// Any bytes as an Address whose waypoints are replaced.
+    XdsRewrite,
+    /// Any bytes as the history of an xDS stream.
+    XdsSession,
+}
+
+impl Target {
+    /// Whether its inputs are manifests: then those of other tests are a start, and their words help.
+    fn reads_manifests(self) -> bool {
+        matches!(self, Self::Manifest | Self::Mesh)
+    }
 }
 
 /// What libFuzzer needs the compiler to put in: counters of edges, and the operands of comparisons.
@@ -43,9 +55,15 @@ pub(crate) fn run(target: Target, seconds: u32) -> Result<()> {
     let corpus = folder.join("corpus").join(&name);
     ensure!(corpus.is_dir(), "{} is missing", corpus.display());
     let mut fuzz = std::process::Command::new(built.join(&host).join("release").join(&name));
-    fuzz.arg(&corpus).arg(root.join("tests/data/conformance")).arg(root.join("tests/data/bookinfo/manifests"));
-    fuzz.args(["-max_len=8192", "-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1"]);
-    fuzz.arg(format!("-max_total_time={seconds}")).arg(format!("-dict={}", text(&folder.join("words.dict"))?));
+    fuzz.arg(&corpus).args(["-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1"]);
+    if target.reads_manifests() {
+        fuzz.arg(root.join("tests/data/conformance")).arg(root.join("tests/data/bookinfo/manifests"));
+        fuzz.arg("-max_len=8192").arg(format!("-dict={}", text(&folder.join("words.dict"))?));
+    } else {
+        // Bytes say more than text: longer ones repeat what shorter ones say.
+        fuzz.arg("-max_len=2048");
+    }
+    fuzz.arg(format!("-max_total_time={seconds}"));
     fuzz.arg(format!("-artifact_prefix={}/", text(&built)?));
     process::run(&mut fuzz)
 }

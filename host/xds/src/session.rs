@@ -12,6 +12,10 @@ use imbl::ordmap::DiffItem;
 use crate::proto::discovery::DeltaDiscoveryRequest;
 use crate::resource::{ByName, Key, NetworkIp, Resource, ResourceType, Resources, Snapshot};
 
+/// Rejected resources of one answer that are told apart, and characters of a name or a reason that are kept.
+const REJECTED_MAX: usize = 64;
+const REJECTED_CHARS_MAX: usize = 512;
+
 /// Bounds of a stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -117,6 +121,8 @@ struct Subscription {
     pending: Option<String>,
     /// A first response was made: there is one even if there is nothing to say.
     responded: bool,
+    /// Everything was asked for anew: the next response says it whole, to a client that may have what is gone by then.
+    again: bool,
 }
 
 #[derive(Debug, Default)]
@@ -131,7 +137,8 @@ enum Wants {
 #[derive(Debug, Default)]
 struct Names {
     names: BTreeSet<Arc<str>>,
-    ips: BTreeMap<NetworkIp, Arc<str>>,
+    /// The addresses among them, and by how many of them each is meant: one has several spellings.
+    ips: BTreeMap<NetworkIp, usize>,
     found: BTreeSet<Arc<str>>,
 }
 
@@ -153,8 +160,8 @@ impl Session {
     /// When it is beyond the limits: the stream is over.
     pub fn request(&mut self, request: DeltaDiscoveryRequest) -> Result<Answered, Refused> {
         let Some(of) = ResourceType::of_url(&request.type_url) else { return Ok(Answered::default()) };
-        self.check_names(&request)?;
         let is_first = !self.types.contains_key(&of);
+        self.check_names(&request, is_first)?;
         let subscription = self.types.entry(of).or_default();
         if is_first {
             let names = &request.resource_names_subscribe;
@@ -177,7 +184,7 @@ impl Session {
                 subscription.subscribe(name.into());
             } else if !is_first {
                 subscription.wants = Wants::All;
-                subscription.seen = ByName::new();
+                subscription.again = true;
             }
         }
         let answered = subscription.answer(&request.response_nonce, request.error_detail.map(|it| it.message));
@@ -188,13 +195,15 @@ impl Session {
         Ok(answered)
     }
 
-    fn check_names(&self, request: &DeltaDiscoveryRequest) -> Result<(), Refused> {
+    fn check_names(&self, request: &DeltaDiscoveryRequest, is_first: bool) -> Result<(), Refused> {
         let names = &request.resource_names_subscribe;
         let (max, name_bytes) = (self.limits.names, self.limits.name_bytes);
         if names.len() > max {
             return Err(Refused::TooManyNames { max });
         }
-        match names.iter().find(|name| name.len() > name_bytes) {
+        // With the first names those of an earlier stream are subscribed to as well.
+        let earlier = request.initial_resource_versions.keys().filter(|_| is_first && !names.is_empty());
+        match names.iter().chain(earlier).find(|name| name.len() > name_bytes) {
             Some(name) => Err(Refused::LongName { bytes: name.len(), max: name_bytes }),
             None => Ok(()),
         }
@@ -235,7 +244,8 @@ impl Session {
     /// Whether the client was sent all there is, and took note of it.
     pub fn is_current(&self, newest: &Snapshot) -> bool {
         let is_current = |(of, it): (&ResourceType, &Subscription)| {
-            it.responded && it.pending.is_none() && it.queue.is_empty() && it.seen.ptr_eq(newest.of(*of).by_name())
+            let is_answered = it.responded && it.pending.is_none() && it.queue.is_empty() && !it.again;
+            is_answered && it.seen.ptr_eq(newest.of(*of).by_name())
         };
         !self.types.is_empty() && self.types.iter().all(is_current)
     }
@@ -244,10 +254,10 @@ impl Session {
 impl Subscription {
     fn subscribe(&mut self, name: Arc<str>) {
         let Wants::Names(names) = &mut self.wants else { return };
-        if let Some(ip) = NetworkIp::parse(&name) {
-            names.ips.insert(ip, Arc::clone(&name));
+        let is_new = names.names.insert(Arc::clone(&name));
+        if let Some(ip) = NetworkIp::parse(&name).filter(|_| is_new) {
+            *names.ips.entry(ip).or_default() += 1;
         }
-        names.names.insert(Arc::clone(&name));
         self.asked.insert(name);
     }
 
@@ -256,9 +266,8 @@ impl Subscription {
             self.wants = Wants::Names(Names::default());
         }
         let Wants::Names(names) = &mut self.wants else { return };
-        names.names.remove(name);
-        if let Some(ip) = NetworkIp::parse(name) {
-            names.ips.remove(&ip);
+        if names.names.remove(name) {
+            names.forget_ip(name);
         }
         self.asked.remove(name);
     }
@@ -278,28 +287,56 @@ impl Subscription {
     fn fill(&mut self, newest: &Resources) {
         let before = std::mem::replace(&mut self.seen, newest.by_name().clone());
         let retained = self.retained.take().unwrap_or_default();
+        let again = std::mem::take(&mut self.again);
         match &mut self.wants {
+            Wants::All if again => self.queue.add_all(&before, newest),
             Wants::All => self.queue.add_difference(&before, newest.by_name(), |_| true),
             Wants::Names(names) => {
                 // What was asked for just now is answered whole; before the first response there is nothing else.
                 if self.responded && !names.names.is_empty() {
-                    self.queue.add_difference(&before, newest.by_name(), |it| names.mean(it));
+                    names.follow(&before, newest, &mut self.queue);
                 }
                 names.look_up(&self.asked, newest, &mut self.queue);
+                self.queue.say_once();
             }
         }
-        self.asked.clear();
         if !retained.is_empty() {
             let has =
                 |sent: &Sent| retained.get(&*sent.name).is_some_and(|version| sent.resource.version().is(version));
             self.queue.resources.retain(|sent| !has(sent));
-            let gone = retained.keys().filter(|name| newest.get(name).is_none());
+            // Names were asked for, and are answered: an address may well be there, under another name.
+            let gone = retained.keys().filter(|name| newest.get(name).is_none() && !self.asked.contains(name.as_str()));
             self.queue.removed.extend(gone.map(|name| Arc::from(name.as_str())));
         }
+        self.asked.clear();
     }
 }
 
 impl Names {
+    /// What changed of what is meant. What only now came to where it is asked for brings what stands behind it: that need not
+    /// have changed.
+    fn follow(&mut self, before: &ByName, newest: &Resources, queue: &mut Queue) {
+        for item in before.diff(newest.by_name()) {
+            if let DiffItem::Add(name, resource) | DiffItem::Update { new: (name, resource), .. } = item
+                && self.ask_for(resource)
+                && !self.found.contains(name)
+            {
+                self.send(name, resource, newest, queue);
+            }
+        }
+        queue.add_difference(before, newest.by_name(), |it| self.mean(it));
+    }
+
+    fn forget_ip(&mut self, name: &str) {
+        let Some(ip) = NetworkIp::parse(name) else { return };
+        if let Some(names) = self.ips.get_mut(&ip) {
+            *names -= 1;
+            if *names == 0 {
+                self.ips.remove(&ip);
+            }
+        }
+    }
+
     /// Answers each name asked for: with what it means, or that it is not there.
     fn look_up(&mut self, asked: &BTreeSet<Arc<str>>, newest: &Resources, queue: &mut Queue) {
         for name in asked {
@@ -328,20 +365,35 @@ impl Names {
         }
     }
 
-    /// Whether a resource that changed is one of those that were asked for, or stands behind one.
+    /// Whether a resource is one of those that were asked for.
+    fn ask_for(&self, resource: &Resource) -> bool {
+        let is_at = |key: &Key| matches!(key, Key::Ip(ip) if self.ips.contains_key(ip));
+        self.names.contains(resource.name()) || resource.keys().iter().any(is_at)
+    }
+
+    /// Whether a resource that changed is one of those that were asked for or found, or stands behind one.
     fn mean(&self, resource: &Resource) -> bool {
         let named = |name: &Arc<str>| self.names.contains(name) || self.found.contains(name);
-        named(resource.name())
-            || resource.keys().iter().any(|key| match key {
-                Key::Ip(ip) => self.ips.contains_key(ip),
-                Key::Service(service) => named(service),
-            })
+        let is_behind = |key: &Key| matches!(key, Key::Service(service) if named(service));
+        named(resource.name()) || self.ask_for(resource) || resource.keys().iter().any(is_behind)
     }
 }
 
 impl Queue {
     fn is_empty(&self) -> bool {
         self.resources.is_empty() && self.removed.is_empty()
+    }
+
+    /// Everything there is, and what is no more.
+    fn add_all(&mut self, before: &ByName, newest: &Resources) {
+        self.removed.extend(before.keys().filter(|name| newest.get(name).is_none()).cloned());
+        self.add_difference(&ByName::new(), newest.by_name(), |_| true);
+    }
+
+    /// Leaves out what is in it already, under the same name.
+    fn say_once(&mut self) {
+        let mut said = BTreeSet::new();
+        self.resources.retain(|it| said.insert((Arc::clone(&it.name), Arc::clone(it.resource.name()))));
     }
 
     /// What is different, as far as it is meant.
@@ -371,13 +423,21 @@ impl Queue {
     }
 }
 
-/// The resources that an error names, as ztunnel writes them: `name: reason; name: reason`.
+/// The resources that an error names, as ztunnel writes them: `name: reason; name: reason`. The first of them; a client
+/// may write what it likes.
 fn rejections(error: &str) -> Vec<Rejected> {
+    let cut = |text: &str| text.chars().filter(|it| !it.is_control()).take(REJECTED_CHARS_MAX).collect();
     let one = |part: &str| match part.split_once(": ") {
-        Some((name, reason)) => Rejected { name: name.to_owned(), reason: reason.to_owned() },
-        None => Rejected { name: String::new(), reason: part.to_owned() },
+        Some((name, reason)) => Rejected { name: cut(name), reason: cut(reason) },
+        None => Rejected { name: String::new(), reason: cut(part) },
     };
-    error.split("; ").map(one).collect()
+    let mut parts = error.split("; ");
+    let mut rejected: Vec<Rejected> = parts.by_ref().take(REJECTED_MAX).map(one).collect();
+    let more = parts.count();
+    if more > 0 {
+        rejected.push(Rejected { name: String::new(), reason: format!("and {more} more") });
+    }
+    rejected
 }
 
 #[cfg(test)]

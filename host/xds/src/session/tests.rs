@@ -178,6 +178,78 @@ fn an_address_that_is_asked_for_brings_the_service_and_what_is_behind_it() {
     assert_eq!(names(&session.next(&newest).unwrap()), ["nobody"], "and when it comes it is sent");
 }
 
+/// Answers all there is, and says what the responses named: sent, and removed.
+fn drained(session: &mut Session, newest: &Snapshot) -> (Vec<String>, Vec<String>) {
+    let (mut sent, mut removed) = (Vec::new(), Vec::new());
+    while let Some(response) = session.next(newest) {
+        sent.extend(names(&response).into_iter().map(str::to_owned));
+        removed.extend(response.removed.iter().map(|it| it.to_string()));
+        session.request(ack(&response)).unwrap();
+    }
+    (sent, removed)
+}
+
+#[test]
+fn who_asks_for_everything_anew_is_told_what_went_meanwhile() {
+    let (mut session, mut newest) = (Session::new(Limits::default()), snapshot());
+    newest.addresses.put(workload("gone", 1, &[], ""));
+    newest.addresses.put(workload("stays", 2, &[], ""));
+    session.request(ask(ADDRESS)).unwrap();
+    drained(&mut session, &newest);
+    newest.addresses.remove("gone");
+    session.request(subscribe(&["*"])).unwrap();
+    assert!(!session.is_current(&newest));
+    assert_eq!(drained(&mut session, &newest), (vec!["stays".into()], vec!["gone".into()]));
+    assert!(session.is_current(&newest));
+}
+
+#[test]
+fn a_service_that_comes_after_it_was_asked_for_brings_what_stands_behind_it() {
+    for name in ["ns/cart", "/10.96.0.1"] {
+        let (mut session, mut newest) = (Session::new(Limits::default()), snapshot());
+        newest.addresses.put(workload("cart-1", 1, &["ns/cart"], ""));
+        session.request(on_demand()).unwrap();
+        session.request(subscribe(&[name])).unwrap();
+        assert_eq!(drained(&mut session, &newest), (vec![], vec![name.into()]));
+        newest.addresses.put(service("cart", 1));
+        assert_eq!(drained(&mut session, &newest).0, ["ns/cart", "cart-1"], "{name}");
+        newest.addresses.put(workload("cart-1", 1, &["ns/cart"], "moved"));
+        assert_eq!(drained(&mut session, &newest).0, ["cart-1"], "{name}");
+    }
+}
+
+#[test]
+fn an_address_is_followed_until_its_last_spelling_is_unsubscribed() {
+    let (mut session, mut newest) = (Session::new(Limits::default()), snapshot());
+    session.request(on_demand()).unwrap();
+    session.request(subscribe(&["/::ffff:10.0.0.1", "/::ffff:a00:1"])).unwrap();
+    drained(&mut session, &newest);
+    let unsubscribe =
+        |name: &str| DeltaDiscoveryRequest { resource_names_unsubscribe: vec![name.to_owned()], ..ask(ADDRESS) };
+    let at = |node: &str| {
+        let addresses = vec![bytes_of_ip("::ffff:10.0.0.1".parse().unwrap())];
+        Resource::workload(
+            Workload { uid: "a".into(), node: node.into(), addresses, ..Workload::default() },
+            Stamp::default(),
+        )
+    };
+    session.request(unsubscribe("/::ffff:10.0.0.1")).unwrap();
+    session.request(unsubscribe("/::ffff:10.0.0.1")).unwrap();
+    newest.addresses.put(at("n1"));
+    assert_eq!(drained(&mut session, &newest).0, ["a"]);
+}
+
+#[test]
+fn who_comes_back_with_an_address_is_not_told_that_it_is_gone() {
+    let (mut session, mut newest) = (Session::new(Limits::default()), snapshot());
+    newest.addresses.put(workload("a", 1, &[], ""));
+    let version = newest.addresses.get("a").unwrap().version().to_string();
+    let has = [("/10.0.0.1", version.clone()), ("a", version), ("/10.0.0.9", "0".to_owned())];
+    let initial_resource_versions = has.map(|(name, version)| (name.to_owned(), version)).into();
+    session.request(DeltaDiscoveryRequest { initial_resource_versions, ..on_demand() }).unwrap();
+    assert_eq!(drained(&mut session, &newest), (vec![], vec!["/10.0.0.9".into()]));
+}
+
 #[test]
 fn what_a_client_rejects_is_told_apart() {
     let mut session = Session::new(Limits::default());
@@ -188,6 +260,18 @@ fn what_a_client_rejects_is_told_apart() {
     let answered = session.request(DeltaDiscoveryRequest { error_detail, ..ack(&response) }).unwrap();
     let told: Vec<_> = answered.rejected.iter().map(|it| (&*it.name, &*it.reason)).collect();
     assert_eq!(told, [("c//Pod/ns/a", "bad address"), ("ns/b", "unknown: enum"), ("", "nonsense")]);
+}
+
+#[test]
+fn a_client_that_rejects_without_end_is_not_listened_to_without_end() {
+    let mut session = Session::new(Limits::default());
+    session.request(ask(ADDRESS)).unwrap();
+    let response = session.next(&snapshot()).unwrap();
+    let message = format!("{}: \nbad", "x".repeat(2000)) + &"; y: bad".repeat(99);
+    let error_detail = Some(crate::proto::discovery::Status { code: 0, message });
+    let rejected = session.request(DeltaDiscoveryRequest { error_detail, ..ack(&response) }).unwrap().rejected;
+    assert_eq!((rejected.len(), rejected[0].name.len(), &*rejected[0].reason), (65, 512, "bad"));
+    assert_eq!(rejected[64].reason, "and 36 more");
 }
 
 #[test]
@@ -213,6 +297,10 @@ fn subscriptions_are_bounded() {
     assert_eq!(session.request(subscribe(&["d"])), Err(Refused::TooManyNames { max: 3 }));
     let mut session = Session::new(limits);
     assert_eq!(session.request(subscribe(&["0123456789a"])), Err(Refused::LongName { bytes: 11, max: 10 }));
+    // So are those of an earlier stream, where they are subscribed to.
+    let initial_resource_versions = BTreeMap::from([("0123456789a".to_owned(), String::new())]);
+    let again = DeltaDiscoveryRequest { initial_resource_versions, ..on_demand() };
+    assert_eq!(session.request(again), Err(Refused::LongName { bytes: 11, max: 10 }));
 }
 
 #[derive(Clone, Debug)]
