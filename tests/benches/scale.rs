@@ -3,6 +3,7 @@
 //!
 //! Time is the CPU time of the one thread that does the work, which a busy machine disturbs least.
 #![expect(
+    clippy::panic,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a benchmark that cannot go on should stop where it is"

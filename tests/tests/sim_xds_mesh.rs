@@ -3,7 +3,6 @@
 //! ones, which let traffic go past a waypoint that cannot be reached, so that its health counts too.
 //!
 //! `WAYSWITCH_HISTORIES` says how many histories (2,000 unless set); proptest keeps what failed in `proptest-regressions/`.
-#![expect(clippy::expect_used, reason = "a test fails by a panic")]
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

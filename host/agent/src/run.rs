@@ -62,17 +62,7 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
         tracing::info!(cgroup = %config.cgroup.display(), pins = %config.pin_dir.display(), last_rules = rules,
             "redirecting in the kernel, without a node proxy");
     }
-    let (mut xds, mut control_plane) = (None, None);
-    if let Some(config) = &config.xds {
-        let (server, feed) = Xds::open(config)?;
-        match feed {
-            Feed::Sink(sink) => sinks.push(Box::new(sink)),
-            Feed::Upstream(config, newest) => {
-                control_plane = Some(ControlPlane::open(config, newest, &store, &published)?)
-            }
-        }
-        xds = Some(server);
-    }
+    let (xds, control_plane) = open_xds(&config, &store, &published, &mut sinks)?;
     sinks.push(Box::new(TableSink::new(Arc::clone(&published))));
 
     let (messages, inbox) = sync_channel(MESSAGES_MAX);
@@ -156,6 +146,25 @@ fn first_look(config: &AgentConfig, reader: &mut FolderReader, published: &Publi
     }
     tracing::info!(objects = store.len(), revision = store.revision(), "manifests are read");
     (store, is_whole)
+}
+
+/// What serves ztunnels, and what feeds it: another sink, or a control plane.
+fn open_xds(
+    config: &AgentConfig,
+    store: &Store,
+    published: &Published,
+    sinks: &mut Vec<Box<dyn Sink + Send>>,
+) -> anyhow::Result<(Option<Xds>, Option<ControlPlane>)> {
+    let Some(config) = &config.xds else { return Ok((None, None)) };
+    let (server, feed) = Xds::open(config)?;
+    let control_plane = match feed {
+        Feed::Sink(sink) => {
+            sinks.push(sink);
+            None
+        }
+        Feed::Upstream(config, newest) => Some(ControlPlane::open(*config, newest, store, published)?),
+    };
+    Ok((Some(server), control_plane))
 }
 
 /// The control plane before anything follows it.

@@ -290,9 +290,9 @@ pub(crate) struct Xds {
 /// Where what ztunnels are told comes from.
 pub(crate) enum Feed {
     /// Objects and decisions.
-    Sink(XdsSink),
+    Sink(Box<XdsSink>),
     /// What a control plane says: whoever follows it publishes here.
-    Upstream(UpstreamConfig, watch::Sender<Arc<Snapshot>>),
+    Upstream(Box<UpstreamConfig>, watch::Sender<Arc<Snapshot>>),
 }
 
 impl Xds {
@@ -317,11 +317,11 @@ impl Xds {
         let (feed, newest) = match &config.upstream {
             None => {
                 let (sink, newest) = XdsSink::new(config.options.clone(), Arc::clone(&clients));
-                (Feed::Sink(sink), newest)
+                (Feed::Sink(Box::new(sink)), newest)
             }
             Some(upstream) => {
                 let (sender, newest) = watch::channel(Arc::default());
-                (Feed::Upstream(upstream.clone(), sender), newest)
+                (Feed::Upstream(Box::new(upstream.clone()), sender), newest)
             }
         };
         Ok((Self { config: config.clone(), tls: tls?, verifier, newest, clients }, feed))
