@@ -212,7 +212,7 @@ pub struct TrafficFlags {
     /// NAMESPACE/POD of the client
     #[arg(long, value_name = "NAMESPACE/POD")]
     pub from: String,
-    /// HOST[:PORT] as the client writes it, or IP[:PORT]
+    /// HOST or HOST:PORT as the client writes it, or an IP in the place of HOST
     #[arg(long, value_name = "HOST[:PORT]")]
     pub to: model::traffic::Destination,
     /// The mesh.

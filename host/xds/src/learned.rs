@@ -1,5 +1,5 @@
 //! What a control plane said, as a component may see it: from the bytes of an Address to a
-//! [`LearnedSubject`](model::learned::LearnedSubject). [`mirror`] holds both, and what clients are told because of them.
+//! [`LearnedSubject`]. [`mirror`] holds both, and what clients are told because of them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
