@@ -40,7 +40,7 @@ fn main() -> io::Result<()> {
     bench.wall_times()
 }
 
-/// A goal of the issue or the specification; `None` where there is none.
+/// A goal; `None` where there is none.
 fn report(what: &str, measured: Duration, goal: Option<Duration>) {
     let us = |time: Duration| time.as_nanos() as f64 / 1000.0;
     match goal {

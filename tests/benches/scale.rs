@@ -34,7 +34,7 @@ const ROUNDS: usize = 11;
 /// Changes of one Pod that are timed, of each kind.
 const CHANGES: usize = 2_000;
 
-/// Goals of the third issue.
+/// Goals at this size.
 const RESOLVE_GOAL: Duration = Duration::from_millis(100);
 /// Of that, for the calls of the component.
 const ASK_GOAL: Duration = Duration::from_millis(15);

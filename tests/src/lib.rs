@@ -5,6 +5,7 @@ pub mod config_store;
 pub mod conformance;
 pub mod demo;
 pub mod edited;
+pub mod golden;
 pub mod guests;
 pub mod hub;
 pub mod mesh;

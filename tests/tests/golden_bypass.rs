@@ -8,24 +8,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
 use model::bypass::Code;
 use serde_json::Value;
 use tests::demo::agent::command;
-
-/// Set to 1 it writes what is printed over what is expected.
-const BLESS: &str = "WAYSWITCH_BLESS";
-
-fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("data/bypass").join(name)
-}
+use tests::golden::{self, data};
 
 /// Exit status and standard output.
 fn run(arguments: &[&str]) -> Result<(Option<i32>, String)> {
-    let output = command()?.args(arguments).current_dir(data("")).stdin(Stdio::null()).output()?;
+    let output = command()?.args(arguments).current_dir(data("bypass")).stdin(Stdio::null()).output()?;
     let complaints = String::from_utf8_lossy(&output.stderr);
     ensure!(complaints.is_empty(), "{arguments:?}: {complaints}");
     Ok((output.status.code(), String::from_utf8(output.stdout)?))
@@ -40,17 +34,7 @@ fn as_json(more: &[&str]) -> Result<Value> {
 }
 
 fn expect(name: &str, printed: &str) -> Result<()> {
-    let path = data(name);
-    if std::env::var_os(BLESS).is_some_and(|value| value == "1") {
-        return fs::write(&path, printed).with_context(|| path.display().to_string());
-    }
-    let expected = fs::read_to_string(&path).with_context(|| format!("{} ({BLESS}=1 writes it)", path.display()))?;
-    let differing = expected.lines().zip(printed.lines()).find(|(expected, printed)| expected != printed);
-    ensure!(
-        expected == printed,
-        "{name} is not what is printed ({BLESS}=1 writes it anew). First difference, expected and printed: {differing:#?}"
-    );
-    Ok(())
+    golden::expect(&format!("bypass/{name}"), printed)
 }
 
 /// The open holes of one service, by their codes.
@@ -118,8 +102,10 @@ fn a_namespace_or_a_service_is_asked_about_alone() -> Result<()> {
     assert_eq!(namespaces, ["web"]);
     let api = as_json(&["--service", "shop/api"])?;
     assert_eq!(api["destinations"][0]["what"], "ServiceEntry shop/api");
-    let output =
-        command()?.args(["bypass", "-f", "mesh.yaml", "--service", "shop/nobody"]).current_dir(data("")).output()?;
+    let output = command()?
+        .args(["bypass", "-f", "mesh.yaml", "--service", "shop/nobody"])
+        .current_dir(data("bypass"))
+        .output()?;
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("there is no Service or ServiceEntry shop/nobody"));
     Ok(())

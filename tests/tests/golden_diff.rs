@@ -3,41 +3,25 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tests::candidate::artifact;
 use tests::demo::agent::command;
-
-/// Set to 1 it writes what is printed over what is expected.
-const BLESS: &str = "WAYSWITCH_BLESS";
-
-fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("data/diff").join(name)
-}
+use tests::golden::{self, data};
 
 /// Exit status, standard output and standard error.
 fn diff<S: AsRef<OsStr>>(arguments: &[S]) -> Result<(Option<i32>, String, String)> {
     let mut command = command()?;
-    let output = command.arg("diff").args(arguments).current_dir(data("")).stdin(Stdio::null()).output()?;
+    let output = command.arg("diff").args(arguments).current_dir(data("diff")).stdin(Stdio::null()).output()?;
     let text = |bytes: Vec<u8>| String::from_utf8(bytes);
     Ok((output.status.code(), text(output.stdout)?, text(output.stderr)?))
 }
 
 fn expect(name: &str, printed: &str) -> Result<()> {
-    let path = data(name);
-    if std::env::var_os(BLESS).is_some_and(|value| value == "1") {
-        return fs::write(&path, printed).with_context(|| path.display().to_string());
-    }
-    let expected = fs::read_to_string(&path).with_context(|| format!("{} ({BLESS}=1 writes it)", path.display()))?;
-    let differing = expected.lines().zip(printed.lines()).find(|(expected, printed)| expected != printed);
-    ensure!(
-        expected == printed,
-        "{name} is not what is printed ({BLESS}=1 writes it anew). First difference, expected and printed: {differing:#?}"
-    );
-    Ok(())
+    golden::expect(&format!("diff/{name}"), printed)
 }
 
 #[test]
@@ -106,7 +90,7 @@ fn one_mesh_is_compared_under_two_components() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let other = folder.path().join("service-account.wasm");
     fs::write(&other, artifact("service-account")?)?;
-    let mesh = data("before.yaml");
+    let mesh = data("diff/before.yaml");
     let arguments = [OsStr::new("-f"), mesh.as_os_str(), OsStr::new("--with-plugin"), other.as_os_str()];
     let (status, table, err) = diff(&arguments)?;
     assert_eq!((status, err.as_str()), (Some(0), ""));
@@ -117,7 +101,7 @@ fn one_mesh_is_compared_under_two_components() -> Result<()> {
 /// Captures a file of the data under these settings.
 fn capture(mesh: &str, settings: &str, to: &Path) -> Result<()> {
     let mut command = command()?;
-    command.args(["capture", "-f", mesh, "--settings", settings, "-o"]).arg(to).current_dir(data(""));
+    command.args(["capture", "-f", mesh, "--settings", settings, "-o"]).arg(to).current_dir(data("diff"));
     let output = command.stdin(Stdio::null()).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
@@ -133,7 +117,7 @@ fn captures_are_compared_as_they_were_decided() -> Result<()> {
     assert_eq!((status, err.as_str()), (Some(0), ""));
     assert!(table.starts_with("Namespace team: 1 was blocked, goes direct\n!  Service team/refused "), "{table}");
     // Manifests beside a capture are decided by its rules, so only what the manifests say makes a difference.
-    let before = data("before.yaml");
+    let before = data("diff/before.yaml");
     let (_, table, err) = diff(&[&blocked, &before])?;
     assert!(table.starts_with("0 rows differ") && err.is_empty(), "{table}{err}");
     let (_, table, _) = diff(&[before.as_os_str(), blocked.as_os_str(), OsStr::new("--exit-code")])?;

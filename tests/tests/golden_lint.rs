@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -20,15 +20,9 @@ use model::{Decider, Kind, ObjectKey};
 use plugin_istio::Istio;
 use serde_json::Value;
 use tests::demo::agent::command;
+use tests::golden::{self, data};
 use tests::mesh::{self, MeshSize};
 use tests::native::Native;
-
-/// Set to 1 it writes what is printed over what is expected.
-const BLESS: &str = "WAYSWITCH_BLESS";
-
-fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name)
-}
 
 /// Runs it beside the meshes, so that files are named from there. Returns exit status and standard output.
 fn lint(arguments: &[&str]) -> Result<(Option<i32>, String)> {
@@ -58,17 +52,7 @@ fn short(found: &[Value]) -> Vec<String> {
 }
 
 fn expect(name: &str, printed: &str) -> Result<()> {
-    let path = data("lint").join(name);
-    if std::env::var_os(BLESS).is_some_and(|value| value == "1") {
-        return fs::write(&path, printed).with_context(|| path.display().to_string());
-    }
-    let expected = fs::read_to_string(&path).with_context(|| format!("{} ({BLESS}=1 writes it)", path.display()))?;
-    let differing = expected.lines().zip(printed.lines()).find(|(expected, printed)| expected != printed);
-    ensure!(
-        expected == printed,
-        "{name} is not what is printed ({BLESS}=1 writes it anew). First difference, expected and printed: {differing:#?}"
-    );
-    Ok(())
+    golden::expect(&format!("lint/{name}"), printed)
 }
 
 #[test]

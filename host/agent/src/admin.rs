@@ -290,16 +290,19 @@ async fn resources(State(admin): State<Admin>, Query(of): Query<Resource>) -> Re
     if of.name.is_none() && of.version.is_none() {
         return error(StatusCode::BAD_REQUEST, "name or version is needed");
     }
-    let is_meant = |it: &&Arc<xds::resource::Resource>| {
-        of.name.as_deref().is_none_or(|name| name == &**it.name())
-            && of.version.as_deref().is_none_or(|version| it.version().is(version))
-    };
+    let is_meant =
+        |it: &&Arc<xds::resource::Resource>| of.version.as_deref().is_none_or(|version| it.version().is(version));
     let (table, store) = (admin.published.table.load_full(), admin.store.load_full());
     let (active, learned) = (admin.published.active.load_full(), admin.published.upstream.rows.load_full());
     let decided = ztunnels::Decided { table: &table, facts: store.facts(), learned: &learned };
-    let found = ResourceType::ALL.into_iter().flat_map(|of| {
-        let resources = newest.of(of).by_name().values().filter(is_meant).take(DECISIONS_MAX);
-        resources.map(move |it| (of, it)).collect::<Vec<_>>()
+    let found = ResourceType::ALL.into_iter().flat_map(|type_of| {
+        let resources = newest.of(type_of);
+        // By its name it is looked up; a version is looked for.
+        let found: Vec<_> = match of.name.as_deref() {
+            Some(name) => resources.get(name).into_iter().filter(is_meant).collect(),
+            None => resources.by_name().values().filter(is_meant).take(DECISIONS_MAX).collect(),
+        };
+        found.into_iter().map(move |it| (type_of, it))
     });
     let found: Vec<Value> = found.map(|(of, resource)| decided.to_json(of, resource)).collect();
     let digest = active.as_ref().map(|active| active.component.facts().digest.clone());

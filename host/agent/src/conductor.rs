@@ -130,7 +130,9 @@ impl Conductor {
                     let _gone = reply.send(sinks.chain(upstream).collect());
                 }
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => {
-                    self.upstream.iter_mut().for_each(Upstream::save);
+                    if let Some(upstream) = self.upstream {
+                        upstream.end();
+                    }
                     return;
                 }
                 Err(RecvTimeoutError::Timeout) => {

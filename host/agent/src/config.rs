@@ -329,6 +329,34 @@ mod tests {
     }
 
     #[test]
+    fn what_makes_no_sense_about_ztunnels_is_refused_by_name() {
+        let serving = |xds: XdsFlags| AgentFlags {
+            xds: XdsFlags { listen: Some(([127, 0, 0, 1], 15012).into()), ..xds },
+            ..flags()
+        };
+        let check = |flags: AgentFlags, expected: &str| {
+            let error = format!("{:#}", flags.check().unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        };
+        let upstream = |address: &str| XdsFlags { upstream: vec![address.into()], ..XdsFlags::default() };
+        check(AgentFlags { xds: upstream("istiod:15012"), ..flags() }, "--upstream needs --xds-listen");
+        check(serving(upstream("istiod:15012")), "name a file of its roots");
+        let roots = Some("ca.pem".into());
+        check(serving(XdsFlags { upstream_ca: roots.clone(), ..upstream("not a uri") }), "\"not a uri\" is no address");
+        let token = Some("token".into());
+        check(serving(XdsFlags { upstream_token: token.clone(), ..upstream("http://istiod:15010") }), "--upstream");
+        check(serving(XdsFlags { cert: roots, ..XdsFlags::default() }), "--xds-cert needs --xds-key");
+        let keys = || XdsFlags { issuer_keys: Some("jwks".into()), ..XdsFlags::default() };
+        check(serving(XdsFlags { token, ..keys() }), "only one can say");
+        check(serving(keys()), "needs --xds-issuer");
+        let issued = XdsFlags { issuer: Some("https://a".into()), ..keys() };
+        check(serving(issued.clone()), "needs --node-name");
+        let account = XdsFlags { service_account: Some("ztunnel".into()), ..issued };
+        check(AgentFlags { node_name: Some("n".into()), ..serving(account) }, "--xds-service-account ztunnel");
+        assert!(flags().check().unwrap().xds.is_none(), "nobody is served unless it is said where");
+    }
+
+    #[test]
     fn a_flag_wins_over_the_file_and_an_unknown_setting_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("agent.yaml");

@@ -92,9 +92,6 @@ impl Upstream {
     pub(crate) fn take(&mut self, event: &Event, store: &Store) {
         self.status.observe(event, Instant::now());
         if let Event::Update(update) = event {
-            for rejected in &update.rejected {
-                tracing::warn!(resource = %rejected.name, why = %rejected.why, "the control plane sent what cannot be taken up; what was there stays");
-            }
             let touched = self.mirror.apply(update, store.facts());
             self.updates += 1;
             self.is_unsaved = true;
@@ -180,15 +177,28 @@ impl Upstream {
     }
 
     /// Hands the mesh to the saver, unless that is still busy with the one before.
-    pub(crate) fn save(&mut self) {
-        if !self.is_unsaved {
-            return;
-        }
-        let of = |of| (of, self.mirror.upstream(of).cloned().collect());
-        match self.saver.try_send(ResourceType::ALL.map(of).into()) {
+    fn save(&mut self) {
+        let Some(mesh) = self.unsaved() else { return };
+        match self.saver.try_send(mesh) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => self.is_unsaved = false,
             Err(TrySendError::Full(_)) => {}
         }
+    }
+
+    /// The end: the saver is waited for, so that the last mesh is the one that is saved.
+    pub(crate) fn end(self) {
+        if let Some(mesh) = self.unsaved() {
+            // Without a saver there is nobody to tell.
+            let _gone = self.saver.send(mesh);
+        }
+    }
+
+    /// What is to be saved. Not half a mesh: whoever restored workloads without the policies that came after them would let
+    /// through what those forbid.
+    fn unsaved(&self) -> Option<Saved> {
+        let is_whole = *self.status.freshness() != Freshness::Unknown;
+        let of = |of| (of, self.mirror.upstream(of).cloned().collect());
+        (self.is_unsaved && is_whole).then(|| ResourceType::ALL.map(of).into())
     }
 
     /// What it counts, for metrics.

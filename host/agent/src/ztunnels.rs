@@ -225,6 +225,9 @@ impl XdsFlags {
             state: dir.join("state"),
             allow_unprogrammed: self.allow_unprogrammed.unwrap_or_default(),
         });
+        if let Some(upstream) = &upstream {
+            upstream.client.check().context("--upstream")?;
+        }
         let certificate = match (self.cert, self.key) {
             (Some(cert), Some(key)) => CertificateFrom::Files { cert, key },
             (None, None) => {

@@ -122,6 +122,14 @@ pub struct NamespaceInput {
     pub selected_by: Vec<u32>,
 }
 
+impl NamespaceInput {
+    /// A known namespace of which nothing is declared.
+    pub fn named(name: &str) -> Self {
+        let none = || Shared::new(Vec::new());
+        Self { name: name.into(), known: true, labels: none(), annotations: none(), selected_by: Vec::new() }
+    }
+}
+
 /// The class of a candidate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClassInput {
@@ -239,6 +247,24 @@ pub struct Input {
     /// The Gateways that the control plane chose, primary first, if declared; each is a candidate. Only they hold
     /// configuration for the subject (R98). None: no control plane was asked.
     pub upstream: Option<Vec<GatewayKey>>,
+}
+
+impl Input {
+    /// A question with nothing in it but what it is about: no labels, no candidates.
+    pub fn about(kind: SubjectKind, namespace: NamespaceInput) -> Self {
+        Self {
+            kind,
+            namespace: Shared::new(namespace),
+            candidates: Vec::new(),
+            labels: None,
+            annotations: None,
+            visibility: Visibility::Everywhere,
+            service_account: None,
+            name: None,
+            hosts: Vec::new(),
+            upstream: None,
+        }
+    }
 }
 
 #[cfg(test)]

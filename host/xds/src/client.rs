@@ -24,6 +24,8 @@ use node::NodeIdentity;
 use state::{State, Update};
 pub use stream::StreamError;
 
+use crate::reload::chain;
+
 /// How a control plane is reached.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -72,6 +74,16 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Looks at what no later attempt can change: the form of the addresses, and whether what each needs is named.
+    ///
+    /// # Errors
+    /// The first address that can never be used, and why.
+    pub fn check(&self) -> Result<(), StreamError> {
+        self.addresses.iter().try_for_each(|address| stream::planned(self, address).map(drop))
+    }
+}
+
 /// What the client has to say.
 #[derive(Debug)]
 pub enum Event {
@@ -103,6 +115,8 @@ pub async fn run(config: Config, mut state: State, events: mpsc::Sender<Event>, 
 /// Ends when nobody listens, or there is nobody to ask.
 async fn follow(config: &Config, state: &mut State, events: &mpsc::Sender<Event>) {
     let Some(mut attempts) = Attempts::among(config.addresses.len()) else { return };
+    // What was said of each address: an outage of an hour is one line, and another when its reason changes.
+    let mut said = vec![None; config.addresses.len()];
     while let Some(address) = config.addresses.get(attempts.address()) {
         let started = Instant::now();
         let why = stream::follow(config, address, state, events).await;
@@ -110,9 +124,19 @@ async fn follow(config: &Config, state: &mut State, events: &mpsc::Sender<Event>
             // Who answers for one type only is no good, however long that was waited for.
             let served = state.close(why.is_for_versions()) && !matches!(why, StreamError::Silent { .. });
             let ended = if served { Ended::Served { lasted: started.elapsed() } } else { Ended::Failed };
+            let at = attempts.address();
             let delay = attempts.after(ended, random());
             let why = chain(&why);
-            tracing::warn!(%address, %why, ?delay, "lost the control plane");
+            match said.get_mut(at) {
+                Some(said) if !served && said.as_deref() == Some(why.as_str()) => {
+                    tracing::debug!(%address, %why, ?delay, "the control plane still cannot be followed");
+                }
+                Some(said) => {
+                    tracing::warn!(%address, %why, "the control plane cannot be followed; trying again");
+                    *said = Some(why.clone());
+                }
+                None => {}
+            }
             if events.send(Event::Disconnected { address: address.as_str().into(), why }).await.is_err() {
                 return;
             }
@@ -126,18 +150,6 @@ async fn follow(config: &Config, state: &mut State, events: &mpsc::Sender<Event>
 /// Enough for jitter: the standard library seeds each from the system.
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
-}
-
-/// The error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

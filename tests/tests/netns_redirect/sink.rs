@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::Store;
 use model::decision::{Choice, Decision, OnUnreachable, Target};
 use model::gateway::{GatewayKey, HBONE_PORT};
-use model::input::{Input, NamespaceInput, Shared, SubjectKind, Visibility};
+use model::input::{Input, NamespaceInput, Shared, SubjectKind};
 use model::sink::{Sink, Step};
 use model::table::{Row, RowChange, RowKey, RowKind, Subject, Table};
 use redirect::{Decided, RedirectSink};
@@ -33,21 +33,7 @@ fn simply(choice: Choice) -> Decision {
 }
 
 fn row(address: &str, decision: Decision, revision: u64) -> Row {
-    let none = || Shared::new(Vec::new());
-    let namespace =
-        NamespaceInput { name: "ns".into(), known: true, labels: none(), annotations: none(), selected_by: Vec::new() };
-    let input = Input {
-        kind: SubjectKind::Service,
-        namespace: Shared::new(namespace),
-        candidates: Vec::new(),
-        labels: None,
-        annotations: None,
-        visibility: Visibility::Everywhere,
-        service_account: None,
-        name: None,
-        hosts: Vec::new(),
-        upstream: None,
-    };
+    let input = Input::about(SubjectKind::Service, NamespaceInput::named("ns"));
     let addresses = [address.parse().unwrap()].into();
     let subject = Subject { hosts: Arc::default(), addresses, dialled_by_address: true };
     Row { subject, input: Shared::new(input), decision: Arc::new(decision), revision, degraded: None }

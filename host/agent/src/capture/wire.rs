@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use model::decision::{Choice, Decision, OnUnreachable, Target, Tunnel, TunnelProtocol, WaypointAddress};
 use model::gateway::GatewayKey;
-use model::input::{Input, NamespaceInput, Shared, SubjectKind, Visibility};
+use model::input::{Input, NamespaceInput, Shared, SubjectKind};
 use model::store::{Facts, Node};
 use model::table::{Row, RowKey, RowKind, Subject};
 use model::{Labels, Name};
@@ -301,23 +301,5 @@ fn tunnel_protocol(protocol: TunnelProtocol) -> &'static str {
 
 /// A row's question is not captured: it follows from the objects and the component.
 pub(super) fn unknown_input() -> Shared<Input> {
-    let nothing = || Shared::new(Vec::new());
-    Shared::new(Input {
-        kind: SubjectKind::Pod,
-        namespace: Shared::new(NamespaceInput {
-            name: Name::default(),
-            known: false,
-            labels: nothing(),
-            annotations: nothing(),
-            selected_by: Vec::new(),
-        }),
-        candidates: Vec::new(),
-        labels: None,
-        annotations: None,
-        visibility: Visibility::Everywhere,
-        service_account: None,
-        name: None,
-        hosts: Vec::new(),
-        upstream: None,
-    })
+    Shared::new(Input::about(SubjectKind::Pod, NamespaceInput::named("")))
 }

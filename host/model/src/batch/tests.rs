@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::gateway::{GatewayKey, StatusAddress};
-use crate::input::{SubjectKind, Visibility};
+use crate::input::SubjectKind;
 
 fn gateway(namespace: &str, name: &str) -> Shared<GatewayInput> {
     let address = |kind: &str, value: &str| StatusAddress { kind: Some(kind.into()), value: value.into() };
@@ -23,25 +23,7 @@ fn gateway(namespace: &str, name: &str) -> Shared<GatewayInput> {
 }
 
 fn input(namespace: &str, candidates: Vec<Shared<GatewayInput>>) -> Shared<Input> {
-    let namespace = NamespaceInput {
-        name: namespace.into(),
-        known: true,
-        labels: Shared::new(Vec::new()),
-        annotations: Shared::new(Vec::new()),
-        selected_by: Vec::new(),
-    };
-    Shared::new(Input {
-        kind: SubjectKind::Service,
-        namespace: Shared::new(namespace),
-        candidates,
-        labels: None,
-        annotations: None,
-        visibility: Visibility::Everywhere,
-        service_account: None,
-        name: None,
-        hosts: Vec::new(),
-        upstream: None,
-    })
+    Shared::new(Input { candidates, ..Input::about(SubjectKind::Service, NamespaceInput::named(namespace)) })
 }
 
 fn answer(choice: AnswerChoice) -> Answer {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::decision::{Tunnel, TunnelProtocol, WaypointAddress};
-use crate::input::{Input, NamespaceInput, Shared, SubjectKind, Visibility};
+use crate::input::{Input, NamespaceInput, Shared, SubjectKind};
 use crate::table::{RowKind, Subject};
 
 /// A decision in short: `direct`, `blocked`, `keep` or waypoints of the namespace `ns` with weights, `w:90 c:10`; behind
@@ -27,26 +27,7 @@ fn decision(text: &str) -> Decision {
 }
 
 fn row(decision: Decision) -> Row {
-    let no_pairs = || Shared::new(Vec::new());
-    let namespace = NamespaceInput {
-        name: "ns".into(),
-        known: true,
-        labels: no_pairs(),
-        annotations: no_pairs(),
-        selected_by: Vec::new(),
-    };
-    let input = Input {
-        kind: SubjectKind::Service,
-        namespace: Shared::new(namespace),
-        candidates: Vec::new(),
-        labels: None,
-        annotations: None,
-        visibility: Visibility::Everywhere,
-        service_account: None,
-        name: None,
-        hosts: Vec::new(),
-        upstream: None,
-    };
+    let input = Input::about(SubjectKind::Service, NamespaceInput::named("ns"));
     let subject = Subject { hosts: Arc::default(), addresses: crate::Addresses::default(), dialled_by_address: true };
     Row { subject, input: Shared::new(input), decision: Arc::new(decision), revision: 1, degraded: None }
 }

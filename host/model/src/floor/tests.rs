@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::decision::Target;
-use crate::input::{Shared, SubjectKind, Visibility};
+use crate::input::{Shared, SubjectKind};
 
 fn listener(port: u32, protocol: &str, from: Option<&str>, selector: Option<u32>) -> ListenerInput {
     ListenerInput { port, protocol: protocol.into(), admits_from: from.map(Into::into), selector }
@@ -81,18 +81,8 @@ fn through(gateways: &[&GatewayInput]) -> Decision {
 fn a_decision_without_consent_gives_way_to_what_was_declared() {
     let (open, shut) = (gateway("open", vec![hbone(Some("All"), None)]), gateway("shut", vec![hbone(None, None)]));
     let decisions = [through(&[&open]), through(&[&shut]), through(&[&open, &shut])];
-    let input = Input {
-        kind: SubjectKind::Pod,
-        namespace: Shared::new(apps()),
-        candidates: vec![Shared::new(open), Shared::new(shut)],
-        labels: None,
-        annotations: None,
-        visibility: Visibility::Everywhere,
-        service_account: None,
-        name: None,
-        hosts: Vec::new(),
-        upstream: None,
-    };
+    let candidates = vec![Shared::new(open), Shared::new(shut)];
+    let input = Input { candidates, ..Input::about(SubjectKind::Pod, apps()) };
     let [admitted, denied, half] = decisions;
     assert_eq!(apply(&input, admitted.clone(), &Choice::Blocked), admitted);
     for decision in [denied, half] {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::decision::WaypointAddress;
 use model::gateway::GatewayKey;
-use model::input::{Input, NamespaceInput, Shared, SubjectKind, Visibility};
+use model::input::{Input, NamespaceInput, Shared, SubjectKind};
 use model::table::{RowChange, RowKind, Subject};
 
 use super::*;
@@ -28,25 +28,7 @@ fn through(targets: &[Target], on_unreachable: OnUnreachable) -> Decision {
 }
 
 fn row(addresses: &[&str], decision: Decision, revision: u64) -> Row {
-    let namespace = NamespaceInput {
-        name: "ns".into(),
-        known: true,
-        labels: Shared::new(Vec::new()),
-        annotations: Shared::new(Vec::new()),
-        selected_by: Vec::new(),
-    };
-    let input = Input {
-        kind: SubjectKind::Service,
-        namespace: Shared::new(namespace),
-        candidates: Vec::new(),
-        labels: None,
-        annotations: None,
-        visibility: Visibility::Everywhere,
-        service_account: None,
-        name: None,
-        hosts: Vec::new(),
-        upstream: None,
-    };
+    let input = Input::about(SubjectKind::Service, NamespaceInput::named("ns"));
     let subject = Subject {
         hosts: Arc::default(),
         addresses: addresses.iter().map(|text| ip(text)).collect(),

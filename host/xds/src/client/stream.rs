@@ -65,7 +65,9 @@ pub enum StreamError {
         path: PathBuf,
     },
     /// TLS without roots trusts nobody.
-    #[error("no certificates are configured to verify {address:?} with; the roots of the system do not count")]
+    #[error(
+        "no certificates are configured to verify {address:?} with: name a file of its roots, those of the system do not count"
+    )]
     NoRoots {
         /// The address.
         address: String,
@@ -248,7 +250,8 @@ impl Stream<'_> {
     }
 }
 
-async fn endpoint(config: &Config, address: &str) -> Result<Endpoint, StreamError> {
+/// What can be told of an address without asking anybody: the endpoint, and the file of the roots that it needs.
+pub(super) fn planned<'a>(config: &'a Config, address: &str) -> Result<(Endpoint, Option<&'a Path>), StreamError> {
     let wrong = || StreamError::Address { address: address.to_owned() };
     let with_scheme = if address.contains("://") { address.to_owned() } else { format!("https://{address}") };
     let endpoint = Endpoint::from_shared(with_scheme).map_err(|_| wrong())?;
@@ -264,24 +267,29 @@ async fn endpoint(config: &Config, address: &str) -> Result<Endpoint, StreamErro
     }
     match endpoint.uri().scheme_str() {
         Some("http") if config.token.is_some() => Err(StreamError::Plain { address: address.to_owned() }),
-        Some("http") => Ok(endpoint),
-        Some("https") => {
-            let no_roots = || StreamError::NoRoots { address: address.to_owned() };
-            let path = config.roots.as_ref().ok_or_else(no_roots)?;
-            let roots = read("certificates", path).await?;
-            // Otherwise nobody would be trusted, and the reason would be looked for at the other end.
-            if !roots.windows(PEM.len()).any(|bytes| bytes == PEM) {
-                return Err(StreamError::Roots { path: path.clone() });
-            }
-            let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(roots));
-            if let Some(name) = &config.server_name {
-                tls = tls.domain_name(name);
-            }
-            let connect = |source| StreamError::Connect { address: address.to_owned(), source };
-            endpoint.tls_config(tls).map_err(connect)
-        }
+        Some("http") => Ok((endpoint, None)),
+        Some("https") => match &config.roots {
+            Some(roots) => Ok((endpoint, Some(roots))),
+            None => Err(StreamError::NoRoots { address: address.to_owned() }),
+        },
         _ => Err(wrong()),
     }
+}
+
+async fn endpoint(config: &Config, address: &str) -> Result<Endpoint, StreamError> {
+    let (endpoint, roots) = planned(config, address)?;
+    let Some(path) = roots else { return Ok(endpoint) };
+    let roots = read("certificates", path).await?;
+    // Otherwise nobody would be trusted, and the reason would be looked for at the other end.
+    if !roots.windows(PEM.len()).any(|bytes| bytes == PEM) {
+        return Err(StreamError::Roots { path: path.to_owned() });
+    }
+    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(roots));
+    if let Some(name) = &config.server_name {
+        tls = tls.domain_name(name);
+    }
+    let connect = |source| StreamError::Connect { address: address.to_owned(), source };
+    endpoint.tls_config(tls).map_err(connect)
 }
 
 async fn token(config: &Config) -> Result<Option<MetadataValue<Ascii>>, StreamError> {

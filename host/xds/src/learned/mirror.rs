@@ -15,6 +15,7 @@ use model::{Facts, Name};
 use super::{decoded, subject};
 use crate::client::state::{Update, UpstreamResource};
 use crate::proto::workload::address::Type;
+use crate::reload::chain;
 use crate::resource::{Key, Resource, ResourceType, Resources, Snapshot, Stamp, keys_of_service, keys_of_workload};
 use crate::rewrite::rewritten;
 use crate::waypoint::{Told, of_service};
@@ -153,10 +154,7 @@ impl Mirror {
     /// The bytes with the decision in them.
     fn body(&self, body: &Bytes, row: Option<&Arc<LearnedRow>>) -> Result<Bytes, String> {
         match row.and_then(|row| of_service(&row.decision, self)) {
-            Some(waypoints) => rewritten(body, &waypoints).map_err(|why| match std::error::Error::source(&why) {
-                Some(cause) => format!("{why}: {cause}"),
-                None => why.to_string(),
-            }),
+            Some(waypoints) => rewritten(body, &waypoints).map_err(|why| chain(&why)),
             None => Ok(body.clone()),
         }
     }
