@@ -22,7 +22,7 @@ use model::{Decider, Description, Resolver, RowKey, Store};
 use plugin_istio::Istio;
 use plugin_service_account::ServiceAccount;
 use rustix::time::{ClockId, clock_gettime};
-use tests::candidate::{artifact, source, terms};
+use tests::candidate::{artifact, numbered, source, terms};
 use tests::mesh::{self, MeshSize};
 use tests::native::Native;
 
@@ -167,11 +167,12 @@ fn pipeline(plugin: &Plugin, store: &Store) {
 /// engine/swap: from the bytes of a component that was never compiled to the table and the check of a sample.
 fn swap(engine: &Engine, store: &Store) {
     for name in ["istio", "service-account"] {
-        let source = source(artifact(name).unwrap(), "");
+        let bytes = artifact(name).unwrap();
         let (mut whole, mut busy) = (Vec::new(), Vec::new());
         let (mut compile, mut load, mut shadow) = (Vec::new(), Vec::new(), Vec::new());
         let mut rows = 0;
         for rules in 0..SWAPS {
+            let source = source(numbered(&bytes, rules), "");
             let (start, busy_before) = (Instant::now(), clock(ClockId::ProcessCPUTime));
             let candidate = Candidate::prepare(engine, &source, rules as u64, store).unwrap();
             whole.push(start.elapsed());
@@ -181,7 +182,7 @@ fn swap(engine: &Engine, store: &Store) {
             compile.push(Duration::from_secs_f64(candidate.component.facts().compile_ms / 1e3));
             rows = candidate.decider.table().len();
         }
-        println!("engine/swap {name}: {} bytes, {rows} subjects", source.bytes.len());
+        println!("engine/swap {name}: {} bytes, {rows} subjects", bytes.len());
         report("compiling", Spread::of(&mut compile), None);
         report("loading, that included", Spread::of(&mut load), None);
         report("deciding and checking", Spread::of(&mut shadow), None);

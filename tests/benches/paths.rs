@@ -15,7 +15,7 @@ use model::input::{Input, Shared};
 use model::projection::{node_input, project};
 use model::store::Event;
 use model::{Decider, Resolver, Store};
-use tests::candidate::{artifact, terms};
+use tests::candidate::{artifact, numbered, terms};
 use tests::mesh::manifests::manifest;
 use tests::mesh::{MeshSize, pod, store};
 
@@ -61,7 +61,12 @@ fn main() {
         group.bench_function(format!("resolve/{rows}"), |b| b.iter(|| component.resolve(black_box(&batch)).unwrap()));
     }
     group.throughput(Throughput::Bytes(bytes.len() as u64)).sample_size(10);
-    group.bench_function("load", |b| b.iter(|| engine.load(black_box(&bytes), None, "", engine.limits()).unwrap()));
+    group.bench_function("load again", |b| {
+        b.iter(|| engine.load(black_box(&bytes), None, "", engine.limits()).unwrap())
+    });
+    let mut numbers = 0..;
+    let mut next = || numbered(&bytes, numbers.next().unwrap());
+    group.bench_function("load", |b| b.iter(|| engine.load(black_box(&next()), None, "", engine.limits()).unwrap()));
     group.finish();
 
     let resolver: Arc<dyn Resolver> = component.clone();

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result};
 use model::sink::{Decided, Sink};
 use model::table::RowKey;
 use model::{Decider, Resolver, Table};
-use tests::candidate::{artifact, terms};
+use tests::candidate::{artifact, numbered, terms};
 use tests::demo::agent::Agent;
 use tests::demo::config_map::ConfigMap;
 use tests::demo::patience::{Patience, wait_for};
@@ -38,18 +38,21 @@ fn main() -> Result<()> {
     let text: Vec<String> = objects.iter().map(|object| manifest(object).to_string()).collect();
     fs::write(folder.path().join("mesh.json"), text.join("\n"))?;
 
-    println!("swap of rules, real agent, component compiled anew each time, medians of {SWAPS} (min..max)");
-    swaps("without kernel", folder.path(), None)?;
+    println!(
+        "swap of rules, real agent, medians of {SWAPS} (min..max); the component is compiled anew each time, but where said"
+    );
+    swaps("without kernel", folder.path(), None, true)?;
+    swaps("without kernel, the same component with other settings", folder.path(), None, false)?;
     if rustix::process::geteuid().is_root() {
         let places = KernelPlaces::make("bench")?;
-        swaps("with kernel", folder.path(), Some(&places))?;
+        swaps("with kernel", folder.path(), Some(&places), true)?;
     } else {
         println!("  with kernel: LEFT OUT, needs root");
     }
     readers()
 }
 
-fn swaps(what: &str, manifests: &Path, kernel: Option<&KernelPlaces>) -> Result<()> {
+fn swaps(what: &str, manifests: &Path, kernel: Option<&KernelPlaces>, anew: bool) -> Result<()> {
     let work = tempfile::tempdir()?;
     let component = artifact("istio")?;
     let config = |n: usize| {
@@ -65,6 +68,7 @@ fn swaps(what: &str, manifests: &Path, kernel: Option<&KernelPlaces>) -> Result<
     let mut agent = Agent::start(work.path(), flags)?;
     agent.wait_ready(Patience::seconds(60))?;
     for n in 1..=SWAPS {
+        let component = if anew { numbered(&component, n) } else { component.clone() };
         map.replace(&files(&config(n), &component))?;
         wait_for("the swap", Patience::seconds(30), || {
             let total = agent.admin().value("/rules")?["history"]["swaps_total"].as_u64();

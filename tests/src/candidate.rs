@@ -26,3 +26,15 @@ pub fn artifact(name: &str) -> Result<Vec<u8>> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/artifacts").join(name).with_extension("wasm");
     std::fs::read(&file).with_context(|| format!("{} is missing: run `cargo xtask build`", file.display()))
 }
+
+/// The same component, but for the engine another one: with a custom section of its own, which nobody reads. So it is compiled
+/// anew.
+pub fn numbered(component: &[u8], number: usize) -> Vec<u8> {
+    // Id 0, the size of the rest, the size of the name, the name.
+    let name = format!("n{number}");
+    let size = u8::try_from(name.len()).unwrap_or(0);
+    let mut bytes = component.to_vec();
+    bytes.extend([0, size + 1, size]);
+    bytes.extend(name.bytes());
+    bytes
+}

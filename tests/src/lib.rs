@@ -10,4 +10,5 @@ pub mod guests;
 pub mod hub;
 pub mod mesh;
 pub mod native;
+pub mod packed;
 pub mod ztunnel;

@@ -387,3 +387,22 @@ fn components_that_ship_are_accepted() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_component_that_was_compiled_lately_is_not_compiled_again() {
+    let engine = Engine::new(Limits::default()).unwrap();
+    let bytes = tests::candidate::artifact("istio").unwrap();
+    let load = |bytes: &[u8], settings: &str| {
+        let loaded = engine.load(bytes, None, settings, engine.limits()).unwrap();
+        loaded.facts().compile_ms
+    };
+    let first = load(&bytes, "");
+    let again = load(&bytes, r#"{"unbound":"blocked"}"#);
+    assert!(again < first / 10.0, "{again} ms after {first} ms");
+    // One byte more is another component.
+    let other = load(&tests::candidate::numbered(&bytes, 1), "");
+    assert!(other > first / 10.0, "{other} ms after {first} ms");
+    // Refused all the same: what is remembered is the code, not that it was good under other settings.
+    assert!(engine.load(&bytes, None, r#"{"unbonud":"blocked"}"#, engine.limits()).is_err());
+    assert!(engine.load(&bytes, Some("00"), "", engine.limits()).is_err());
+}

@@ -1,4 +1,5 @@
 //! `cargo xtask build`: plugins to components, eBPF programs to an object, then the host's crates, which may embed both.
+//! `cargo xtask dist`: the same with the agent alone, optimised.
 //! How, and why not in a build script: docs/adr/0005-wasm-and-bpf-builds.md.
 
 use std::fs;
@@ -26,15 +27,31 @@ const OBJECT_VARIABLE: &str = "WAYSWITCH_BPF_OBJECT";
 
 /// Builds everything.
 pub(crate) fn run(source: Source) -> Result<()> {
-    let toolchains = setup::ensure(source)?;
-    plugins(&toolchains.wasm)?;
-    match &toolchains.bpf {
-        Some(toolchain) => kernel_programs(toolchain)?,
-        None => without_kernel_programs()?,
-    }
+    artifacts(source)?;
     // Always the default members with the dev profile and no selection: another selection has other features, and
     // wasmtime would be compiled again.
     process::run(&mut workspace::cargo("build"))
+}
+
+/// Builds the agent as it ships: `release/wayswitch` of the target folder, without paths of this machine in it.
+pub(crate) fn dist(source: Source) -> Result<()> {
+    artifacts(source)?;
+    let mut flags = workspace::remap_registry();
+    flags.push(workspace::remap(&workspace::root(), "/wayswitch"));
+    let mut command = workspace::cargo("build");
+    // Separated as cargo wants it: a path may have spaces.
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    process::run(command.args(["--release", "--locked", "--package", "agent", "--bin", "wayswitch"]))
+}
+
+/// What the host's crates embed.
+fn artifacts(source: Source) -> Result<()> {
+    let toolchains = setup::ensure(source)?;
+    plugins(&toolchains.wasm)?;
+    match &toolchains.bpf {
+        Some(toolchain) => kernel_programs(toolchain),
+        None => without_kernel_programs(),
+    }
 }
 
 fn plugins(toolchain: &Toolchain) -> Result<()> {

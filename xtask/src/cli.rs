@@ -25,6 +25,8 @@ enum Command {
     Setup,
     /// Builds plugins, kernel programs and the agent.
     Build,
+    /// Builds the agent as it ships, optimised: target/release/wayswitch. What deploy/Dockerfile runs.
+    Dist,
     /// Runs the main job on an example mesh and shows it. Takes --json FILE and --connections N, among others.
     Demo {
         /// Passed to the demo as they are.
@@ -63,6 +65,7 @@ impl Cli {
         match self.command {
             Command::Setup => setup::run(self.toolchain),
             Command::Build => build::run(self.toolchain),
+            Command::Dist => build::dist(self.toolchain),
             Command::Demo { arguments } => demo::run(self.toolchain, &arguments),
             Command::Test => test::run(self.toolchain),
             Command::E2e { peer } => e2e::run(self.toolchain, peer),

@@ -28,7 +28,7 @@ use xds::clients::Clients;
 use xds::resource::{ResourceType, Snapshot};
 
 use crate::capture;
-use crate::conductor::Message;
+use crate::conductor::{Message, SinkCounters};
 use crate::config::AdminAddress;
 use crate::explanation::{Dropped, Explainer, NotExplained};
 use crate::output;
@@ -69,6 +69,7 @@ pub(crate) async fn serve(
         .route("/explain", get(explain))
         .route("/capture", get(capture))
         .route("/sinks", get(sinks))
+        .route("/conditions", get(conditions))
         .route("/xds", get(xds))
         .route("/xds/resources", get(resources));
     // A port can be reached by every process of the network namespace: there only questions are answered.
@@ -129,18 +130,39 @@ fn remove_socket(path: &Path) -> io::Result<()> {
 }
 
 /// Ready: rules are in force and every sink has them.
+pub(crate) fn is_ready(admin: &Admin) -> bool {
+    let upstream = admin.published.upstream.status.load();
+    let is_told = upstream.as_ref().as_ref().is_none_or(|it| *it.freshness() != Freshness::Unknown);
+    admin.published.active.load().is_some() && admin.published.behind.load().is_empty() && is_told
+}
+
+/// What the sinks have counted; none when the agent is stopping.
+pub(crate) async fn counters(admin: Admin) -> Option<Vec<SinkCounters>> {
+    ask(admin, Message::Counters).await
+}
+
 async fn readyz(State(admin): State<Admin>) -> Response {
     let behind = admin.published.behind.load_full();
     let upstream = admin.published.upstream.status.load_full();
-    let is_told = upstream.as_ref().as_ref().is_none_or(|it| *it.freshness() != Freshness::Unknown);
-    let ready = admin.published.active.load().is_some() && behind.is_empty() && is_told;
+    let ready = is_ready(&admin);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let table = admin.published.table.load();
     let problems = admin.published.problems.load_full();
     let mut body = json!({ "ready": ready, "rules": table.rules, "revision": table.revision,
-        "behind": *behind, "manifestProblems": *problems });
-    if let (Some(status), Value::Object(fields)) = (&*upstream, &mut body) {
-        fields.insert("upstream".to_owned(), ztunnels::freshness(status));
+        "behind": behind.iter().map(ToString::to_string).collect::<Vec<_>>(), "manifestProblems": *problems });
+    let kubernetes = admin.published.kubernetes.load_full();
+    if let Value::Object(fields) = &mut body {
+        if let Some(status) = &*upstream {
+            fields.insert("upstream".to_owned(), ztunnels::freshness(status));
+        }
+        if let Some(seen) = &*kubernetes {
+            fields.insert("kubernetes".to_owned(), json!(seen));
+        }
+        let status = Arc::clone(&admin.published.status.borrow());
+        if let Some(stuck) = status.stuck() {
+            // Traffic does not depend on it: this agent stays ready.
+            fields.insert("stuckLeaderSeconds".to_owned(), json!(stuck.as_secs()));
+        }
     }
     (status, Json(body)).into_response()
 }
@@ -258,13 +280,25 @@ async fn capture(State(admin): State<Admin>) -> Response {
 }
 
 async fn sinks(State(admin): State<Admin>) -> Response {
-    match ask(admin, Message::Counters).await {
+    match counters(admin).await {
         Some(counters) => {
             let counters: BTreeMap<_, BTreeMap<_, _>> =
                 counters.into_iter().map(|(sink, counters)| (sink, counters.into_iter().collect())).collect();
             Json(counters).into_response()
         }
         None => error(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping"),
+    }
+}
+
+/// Who writes to the cluster, how far it is, and where conditions of others say something else.
+async fn conditions(State(admin): State<Admin>) -> Response {
+    let seen = Arc::clone(&admin.published.status.borrow());
+    match seen.is_on {
+        true => Json(seen.to_json()).into_response(),
+        false => error(
+            StatusCode::NOT_FOUND,
+            "nothing is written to the cluster: --conditions is off, and so is --write-labels",
+        ),
     }
 }
 

@@ -13,7 +13,7 @@ use model::{Store, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Unresolved;
-use crate::rules_folder::{BUILT_IN, DEFAULT_COMPONENT};
+use crate::rules::{BUILT_IN, DEFAULT_COMPONENT};
 
 mod wire;
 
@@ -156,7 +156,8 @@ impl Rules {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// As `sha256sum` writes a digest.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -8,15 +8,24 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::capture::Rules;
 use crate::commands;
 use crate::config::AgentFlags;
+use crate::rules::Wanted;
 
 mod bypass;
 mod diff;
 mod lint;
+mod rollout;
+mod waypoint;
 mod waypoints;
 
 pub use bypass::{BypassFlags, BypassOutput, DenyHoles};
 pub use diff::{DiffFlags, With};
 pub use lint::{Deny, LintFlags, LintOutput, RuleSeverity};
+pub use rollout::{RolloutCommand, RolloutFlags, RolloutStatus};
+pub(crate) use waypoint::scope;
+pub use waypoint::{
+    ApplyFlags, DeleteFlags, DryRun, For, GenerateFlags, ListFlags, SpecFlags, StatusFlags, WaypointCommand,
+    WaypointOutput,
+};
 pub use waypoints::{RowName, WaypointName, WaypointsFlags};
 
 /// Decides through which waypoint traffic goes, by rules that can be swapped while it flows.
@@ -43,6 +52,9 @@ enum Command {
     Diff(Box<DiffFlags>),
     /// List the waypoints of a mesh, what is bound to each, and what names it in vain
     Waypoints(WaypointsFlags),
+    /// Make, list and delete waypoints in a cluster, and enrol what is to go through them
+    #[command(subcommand)]
+    Waypoint(WaypointCommand),
     /// Write the mesh and the decisions of a running agent, or of manifests, to a file that -f of every command takes
     Capture(CaptureFlags),
     /// Look at components
@@ -50,6 +62,14 @@ enum Command {
     Plugin(PluginCommand),
     /// Take everything out of the kernel that an agent left there: connections then go where they want to
     Detach(DetachFlags),
+    /// Try rules before they go anywhere; print the schema of config.yaml
+    #[command(subcommand)]
+    Rules(RulesCommand),
+    /// Say which nodes run which rules; pause, undo or finish a roll-out
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
+    /// Take everything off this node that an agent left: programs and maps in the kernel, its socket, what it kept
+    Cleanup(CleanupFlags),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -66,8 +86,9 @@ enum PluginCommand {
 /// Where the mesh is read from, and what is known without objects.
 #[derive(Clone, Debug, Args)]
 pub struct MeshFlags {
-    /// A YAML or JSON file with manifests, a folder of them, or a capture; may be given several times, later objects win
-    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
+    /// A YAML or JSON file with manifests, a folder of them, a capture, or cluster:CONTEXT of the kubeconfig; may be given several
+    /// times, later objects win [default: the cluster of the current context]
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// How it is decided.
     #[command(flatten)]
@@ -75,7 +96,7 @@ pub struct MeshFlags {
 }
 
 /// How a mesh is decided, and what is known about it without objects. A flag wins over what a capture says.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct TermFlags {
     /// Go on when a document cannot be read; problems are still printed
     #[arg(long)]
@@ -83,6 +104,10 @@ pub struct TermFlags {
     /// The component that decides; the built-in one follows Istio
     #[arg(long, value_name = "COMPONENT.wasm")]
     pub plugin: Option<PathBuf>,
+    /// Decide by these rules, as an agent does: a folder with config.yaml, or configmap:NAMESPACE/NAME [default: of a cluster
+    /// configmap:wayswitch-system/wayswitch-rules, if it is there]
+    #[arg(long, value_name = "DIR", conflicts_with = "plugin")]
+    pub rules: Option<String>,
     /// Settings for the component, as JSON text [default: those of the capture, or none]
     #[arg(long, value_name = "JSON")]
     pub settings: Option<String>,
@@ -110,16 +135,40 @@ pub struct TermFlags {
     /// component says]
     #[arg(long, value_enum)]
     pub unresolved: Option<Unresolved>,
+    /// Which cluster is meant.
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
     /// The rules of a capture: no flag.
     #[arg(skip)]
     pub(crate) captured: Option<Box<Rules>>,
+    /// What `rules` says: no flag.
+    #[arg(skip)]
+    pub(crate) wanted: Option<Box<Wanted>>,
+}
+
+/// Which cluster is meant where a command asks one.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ClusterFlags {
+    /// A kubeconfig [default: KUBECONFIG, or ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig [default: the current one]
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+}
+
+impl ClusterFlags {
+    /// How to get at it.
+    pub(crate) fn access(&self) -> cluster::connect::Access {
+        cluster::connect::Access { kubeconfig: self.kubeconfig.clone(), context: self.context.clone(), namespace: None }
+    }
 }
 
 impl TermFlags {
     /// Whether any of them is there.
     pub(crate) fn is_given(&self) -> bool {
-        let Self { keep_going, plugin, settings, mesh_config, istio, unresolved, captured, .. } = self;
-        let texts = [settings, &self.cluster_domain, &self.network, &self.cluster_id, &self.istio_revision];
+        let Self { keep_going, plugin, rules, settings, mesh_config, istio, unresolved, captured, .. } = self;
+        let texts = [rules, settings, &self.cluster_domain, &self.network, &self.cluster_id, &self.istio_revision];
         let paths = [plugin, mesh_config];
         *keep_going
             || istio.is_some()
@@ -131,7 +180,7 @@ impl TermFlags {
 }
 
 /// What happens while no address of a waypoint is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Unresolved {
     /// Connections fail
@@ -170,9 +219,12 @@ pub struct ExplainFlags {
     /// The kind of object: service, serviceentry, pod, workloadentry, serviceentryendpoint, endpointsliceendpoint
     #[arg(required = true)]
     pub kind: Option<model::table::RowKind>,
-    /// NAMESPACE/NAME of the object; of an endpoint NAMESPACE/NAME/ADDRESS
+    /// NAMESPACE/NAME of the object; of an endpoint NAMESPACE/NAME/ADDRESS. With --namespace without the namespace
     #[arg(required = true)]
     pub object: Option<String>,
+    /// The namespace of the object
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
     /// The mesh.
     #[command(flatten)]
     pub mesh: MeshFlags,
@@ -273,6 +325,68 @@ pub struct DetachFlags {
     pub pin_dir: Option<PathBuf>,
 }
 
+/// About rules.
+#[derive(Debug, Subcommand)]
+enum RulesCommand {
+    /// Read and load rules as an agent would: keys, component, digest, settings. Exit status 1 if they would be refused
+    Check(RulesCheckFlags),
+    /// Print the JSON schema of config.yaml
+    Schema,
+}
+
+/// Flags of `rules check`.
+#[derive(Debug, Args)]
+pub struct RulesCheckFlags {
+    /// A folder with config.yaml, or configmap:NAMESPACE/NAME
+    #[arg(value_name = "DIR")]
+    pub rules: String,
+    /// A folder from which config.yaml may name components; may be given several times
+    #[arg(long = "components", value_name = "DIR")]
+    pub components: Vec<PathBuf>,
+    /// Digests that may decide, lines as sha256sum prints them
+    #[arg(long, value_name = "FILE")]
+    pub pins: Option<PathBuf>,
+    /// Which cluster is meant.
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Flags of `cleanup`: where the agent was told to put things.
+#[derive(Debug, Args)]
+pub struct CleanupFlags {
+    /// Folder of the pinned maps and links [default: /sys/fs/bpf/wayswitch/v1]
+    #[arg(long, env = "WAYSWITCH_PIN_DIR", value_name = "DIR")]
+    pub pin_dir: Option<PathBuf>,
+    /// The admin address [default: unix:/run/wayswitch/admin.sock]
+    #[arg(long, env = "WAYSWITCH_ADMIN", value_name = "ADDRESS")]
+    pub admin: Option<String>,
+    /// The folder of certificates, token and saved mesh. Not set: there is none
+    #[arg(long, env = "WAYSWITCH_XDS_DIR", value_name = "DIR")]
+    pub xds_dir: Option<PathBuf>,
+    /// The folder of saved objects. Not set: there is none
+    #[arg(long, env = "WAYSWITCH_KUBERNETES_STATE", value_name = "DIR")]
+    pub kubernetes_state: Option<PathBuf>,
+    /// Take off the cluster's objects what agents wrote there, labels and conditions, and nothing from this node: once, when all
+    /// agents are gone
+    #[arg(long, conflicts_with_all = ["hold", "wait_for"])]
+    pub labels: bool,
+    /// Which cluster is meant.
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
+    /// Remove nothing, and stay until SIGTERM: for a DaemonSet whose Pods have cleaned up before
+    #[arg(long, conflicts_with = "wait_for")]
+    pub hold: bool,
+    /// Remove nothing, and wait until this DaemonSet is ready on every node; exit status 1 if that takes longer than --timeout
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub wait_for: Option<String>,
+    /// Seconds that --wait-for waits
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub timeout: u64,
+}
+
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -296,9 +410,14 @@ impl Cli {
             Command::Bypass(flags) => commands::bypass::run(&flags),
             Command::Diff(flags) => commands::diff::run(&flags),
             Command::Waypoints(flags) => commands::waypoints::run(&flags),
+            Command::Waypoint(command) => commands::waypoint::run(&command),
             Command::Capture(flags) => commands::capture::run(&flags),
             Command::Plugin(PluginCommand::Inspect(flags)) => commands::plugin::inspect(&flags),
             Command::Detach(flags) => commands::detach::run(&flags),
+            Command::Rules(RulesCommand::Check(flags)) => commands::rules::check(&flags),
+            Command::Rules(RulesCommand::Schema) => commands::rules::schema(),
+            Command::Rollout(command) => commands::rollout::run(&command),
+            Command::Cleanup(flags) => commands::cleanup::run(&flags),
             Command::Completions { shell } => {
                 let mut command = <Self as clap::CommandFactory>::command();
                 clap_complete::generate(shell, &mut command, "wayswitch", &mut std::io::stdout());

@@ -12,12 +12,15 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use engine::{Candidate, Loaded, Refusal, Stage};
 use model::decider::Terms;
+use model::overlay::Overlay;
+use model::projection::node_input;
 use model::sink::{Decided, Sink, Step};
-use model::store::{Changes, Event};
+use model::store::{Changes, Event, Node};
 use model::{Decider, Mesh, Store, Table};
 use tokio::sync::oneshot;
 
 use crate::published::{Active, Published, Refused, SwapReport};
+use crate::sources::Source;
 use crate::upstream::{self, Upstream};
 
 /// Changes that are remembered for a candidate that was decided on an older mesh.
@@ -27,19 +30,32 @@ const RECENT_SIZE_MAX: usize = 200_000;
 /// How often sinks are tended and rows that hold an old answer are asked again.
 const TEND_EVERY: Duration = Duration::from_secs(30);
 
+/// Rows that a refusal of the guard names.
+const GUARD_ROWS: usize = 5;
+
 /// A sink's name and its counters.
 pub(crate) type SinkCounters = (&'static str, Vec<(String, u64)>);
 
 /// What the conductor is told.
 pub(crate) enum Message {
-    /// Objects came, changed or went.
-    Objects(Vec<Event>),
+    /// Objects came, changed or went, in one of the sources.
+    Objects(Origin, Vec<Event>),
+    /// All that a source has at its start was told before this.
+    Whole(Source),
+    /// This node has other labels.
+    Node(Box<Node>),
     /// MeshConfig says something else.
     Mesh(Box<Mesh>),
     /// What the control plane said, or that it is gone.
     Upstream(Box<xds::client::Event>),
     /// Rules that may be published. `at`: the end of the debounce. `done` is told why they were refused after all.
-    Candidate { named: String, at: Instant, candidate: Box<Candidate>, done: SyncSender<Option<Refusal>> },
+    Candidate {
+        named: String,
+        at: Instant,
+        candidate: Box<Candidate>,
+        changes_max: Option<usize>,
+        done: SyncSender<Option<Refusal>>,
+    },
     /// Rules that may not.
     Refused { named: String, refusal: Refusal },
     /// Go back to the rules before.
@@ -48,6 +64,13 @@ pub(crate) enum Message {
     Counters(oneshot::Sender<Vec<SinkCounters>>),
     /// The end: what was begun is finished.
     Stop,
+}
+
+/// Where objects come from. Those of files lie over those of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Files,
+    Cluster,
 }
 
 /// See the module.
@@ -66,6 +89,8 @@ pub(crate) struct Conductor {
     recent_from: u64,
     /// The control plane, where there is one.
     upstream: Option<Upstream>,
+    /// Where there are files and a cluster.
+    overlay: Option<Overlay>,
 }
 
 struct Ruling {
@@ -82,6 +107,7 @@ impl Conductor {
         sinks: Vec<Box<dyn Sink + Send>>,
         rules: u64,
         upstream: Option<Upstream>,
+        overlay: Option<Overlay>,
     ) -> Self {
         let recent_from = store.revision();
         let recent = VecDeque::new();
@@ -97,6 +123,7 @@ impl Conductor {
             recent_size: 0,
             recent_from,
             upstream,
+            overlay,
         }
     }
 
@@ -105,20 +132,23 @@ impl Conductor {
         let mut tend = Instant::now() + TEND_EVERY;
         loop {
             match messages.recv_timeout(tend.saturating_duration_since(Instant::now())) {
-                Ok(Message::Objects(events)) => {
+                Ok(Message::Objects(origin, events)) => {
+                    let events = self.merged(origin, events);
                     let objects = events.iter().map(Event::key).collect();
                     self.follow(Step { objects, ..Step::default() }, |store| store.apply_all(events));
                 }
                 Ok(Message::Mesh(mesh)) => {
                     self.follow(Step { mesh: true, ..Step::default() }, |store| store.set_mesh(*mesh));
                 }
+                Ok(Message::Whole(source)) => source.done(),
+                Ok(Message::Node(node)) => self.follow_node(*node),
                 Ok(Message::Upstream(event)) => {
                     if let Some(upstream) = &mut self.upstream {
                         upstream.take(&event, &self.store);
                     }
                 }
-                Ok(Message::Candidate { named, at, candidate, done }) => {
-                    let _gone = done.send(self.publish(named, at, *candidate).err());
+                Ok(Message::Candidate { named, at, candidate, changes_max, done }) => {
+                    let _gone = done.send(self.publish(named, at, *candidate, changes_max).err());
                 }
                 Ok(Message::Refused { named, refusal }) => self.refuse(named, refusal),
                 Ok(Message::Rollback(reply)) => {
@@ -141,6 +171,38 @@ impl Conductor {
                 }
             }
         }
+    }
+
+    /// What events of one of the sources mean for the store of both.
+    fn merged(&mut self, origin: Origin, events: Vec<Event>) -> Vec<Event> {
+        let Some(overlay) = &mut self.overlay else { return events };
+        match origin {
+            Origin::Files => events.into_iter().map(|event| overlay.over(event, &self.store)).collect(),
+            Origin::Cluster => events.into_iter().filter_map(|event| overlay.under(event)).collect(),
+        }
+    }
+
+    /// A component that was told where this node lies is asked everything anew, as if it were another one.
+    fn follow_node(&mut self, node: Node) {
+        let told = |conductor: &Self| {
+            let active = &conductor.ruling.as_ref()?.active;
+            Some(node_input(active.component.description(), conductor.store.facts()))
+        };
+        let (before, revision) = (told(self), self.store.revision());
+        self.follow(Step { mesh: true, ..Step::default() }, |store| store.set_node(node));
+        if self.store.revision() == revision {
+            return;
+        }
+        // A candidate that was decided before was told something else.
+        self.recent.clear();
+        (self.recent_size, self.recent_from) = (0, self.store.revision());
+        if before == told(self) {
+            return;
+        }
+        let Some(active) = self.ruling.as_ref().map(|ruling| ruling.active.clone()) else { return };
+        tracing::info!("this node has other labels: deciding everything anew");
+        // Refused or published: both are told there.
+        let _told = self.publish_again(active);
     }
 
     fn follow(&mut self, mut step: Step, change: impl FnOnce(&mut Store) -> Changes) {
@@ -180,18 +242,25 @@ impl Conductor {
             tracing::warn!(%error, "rows could not be moved; publishing the whole table again");
             if let Err(error) = sink.prepare(now).and_then(|()| sink.commit()) {
                 tracing::error!(%error, "a sink is behind the table");
-                behind.push(error.to_string());
+                behind.push(error);
             }
         }
         self.published.behind.store(Arc::new(behind));
     }
 
     /// Brings a candidate up to the present mesh and puts it in charge.
-    fn publish(&mut self, named: String, at: Instant, candidate: Candidate) -> Result<SwapReport, Refusal> {
+    fn publish(
+        &mut self,
+        named: String,
+        at: Instant,
+        candidate: Candidate,
+        changes_max: Option<usize>,
+    ) -> Result<SwapReport, Refusal> {
         let (component, load_ms, shadow_ms) = (candidate.component.clone(), candidate.load_ms, candidate.shadow_ms);
         let terms = candidate.terms.clone();
         let published = self.catch_up(candidate).and_then(|candidate| {
             let mut decider = candidate.decider;
+            self.guard(decider.table(), changes_max)?;
             decider.renumber(self.rules + 1);
             let learned = self.prepare_upstream(&component, &terms)?;
             let prepare_ms = self.prepare(decider.table())?;
@@ -258,6 +327,26 @@ impl Conductor {
         }
     }
 
+    /// A swap that moves more than it may is refused; not the first one, which has nothing to be compared with.
+    fn guard(&self, next: &Table, changes_max: Option<usize>) -> Result<(), Refusal> {
+        let (Some(ruling), Some(changes_max)) = (&self.ruling, changes_max) else { return Ok(()) };
+        let changes = ruling.decider.table().diff(next);
+        if changes.len() <= changes_max {
+            return Ok(());
+        }
+        let named: Vec<String> = changes.iter().take(GUARD_ROWS).map(|change| change.key.to_string()).collect();
+        let more = if changes.len() > named.len() { ", ..." } else { "" };
+        Err(Refusal {
+            stage: Stage::Guard,
+            limit: Some(format!("changesMax {changes_max}")),
+            reason: format!(
+                "it would change {} decisions, more than {changes_max}: {}{more}",
+                changes.len(),
+                named.join(", ")
+            ),
+        })
+    }
+
     /// Decides what the control plane said under rules that are to come.
     fn prepare_upstream(&self, component: &Loaded, terms: &Terms) -> Result<Option<upstream::Prepared>, Refusal> {
         let Some(upstream) = &self.upstream else { return Ok(None) };
@@ -313,14 +402,17 @@ impl Conductor {
 
     fn roll_back(&mut self) -> Result<SwapReport, String> {
         let Some(before) = self.before.clone() else { return Err("there are no rules to go back to".to_owned()) };
+        self.publish_again(before).map_err(|refusal| refusal.to_string())
+    }
+
+    /// Puts rules in charge that were before, or are.
+    fn publish_again(&mut self, rules: Active) -> Result<SwapReport, Refusal> {
         let at = Instant::now();
-        let candidate = Candidate::shadow(before.component, before.terms, 0, &self.store);
-        match candidate {
-            Ok(candidate) => self.publish(before.named, at, candidate).map_err(|refusal| refusal.to_string()),
+        match Candidate::shadow(rules.component, rules.terms, 0, &self.store) {
+            Ok(candidate) => self.publish(rules.named, at, candidate, None),
             Err(refusal) => {
-                let told = refusal.to_string();
-                self.refuse(before.named, refusal);
-                Err(told)
+                self.refuse(rules.named, refusal.clone());
+                Err(refusal)
             }
         }
     }

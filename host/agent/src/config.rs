@@ -7,21 +7,25 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use cluster::config_map::ConfigMapName;
 use model::store::{Facts, Node};
 use serde::{Deserialize, Serialize};
 
+use crate::kubernetes::{KubernetesConfig, KubernetesFlags};
+use crate::status::{StatusConfig, StatusFlags};
 use crate::ztunnels::{XdsConfig, XdsFlags};
 
 /// Flags of `wayswitch agent`. All but `--config` may also be set in the file that it names: `manifests`, `rules`,
-/// `components`, `admin`, `cgroup`, `pinDir`, `beforeRules`, `recordPassed`, `entriesMax`, `debounceMs`, `clusterDomain`,
-/// `network`, `clusterId`, `meshConfig`, `istio`, `istioRevision`, `nodeName`, `nodeLabels`, `logFormat`, `log`, and `xds` with
-/// its own.
+/// `components`, `admin`, `metrics`, `cgroup`, `pinDir`, `beforeRules`, `recordPassed`, `entriesMax`, `debounceMs`, `clusterDomain`,
+/// `network`, `clusterId`, `meshConfig`, `istio`, `istioRevision`, `nodeName`, `nodeLabels`, `logFormat`, `log`, `pins`, and
+/// `kubernetes`, `status` and `xds` with their own.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct AgentFlags {
-    /// A file with these settings, in YAML: manifests, rules, components, admin, cgroup, pinDir, beforeRules, recordPassed,
+    /// A file with these settings, in YAML: manifests, rules, components, admin, metrics, cgroup, pinDir, beforeRules, recordPassed,
     /// entriesMax, debounceMs, clusterDomain, network, clusterId, meshConfig, istio, istioRevision, nodeName, nodeLabels,
-    /// logFormat, log, and xds with listen, cert, key, dir, names, token, issuerKeys, issuer, audience, serviceAccount,
+    /// logFormat, log, pins, kubernetes with follow, kubeconfig, context, state, nodeStatus, status with conditions, writeLabels, writesPerSecond,
+    /// lease, leaseSeconds, leaseIdentity, and xds with listen, cert, key, dir, names, token, issuerKeys, issuer, tokenReview, audience, serviceAccount,
     /// guardWaypoints, upstream, upstreamCa, upstreamToken, upstreamName, allowUnprogrammed
     #[arg(long, env = "WAYSWITCH_CONFIG", value_name = "FILE")]
     #[serde(skip)]
@@ -29,15 +33,24 @@ pub struct AgentFlags {
     /// A file or folder with manifests; may be given several times, later objects win
     #[arg(short = 'f', long = "filename", env = "WAYSWITCH_MANIFESTS", value_name = "PATH", value_delimiter = ',')]
     pub manifests: Vec<PathBuf>,
-    /// The folder with config.yaml that says which component decides: a mounted ConfigMap
+    /// Where config.yaml is that says which component decides: a folder, perhaps a mounted ConfigMap, or configmap:NAMESPACE/NAME,
+    /// which is watched
     #[arg(long, env = "WAYSWITCH_RULES", value_name = "DIR")]
-    pub rules: Option<PathBuf>,
+    pub rules: Option<String>,
+    /// Digests that may decide, lines as sha256sum prints them: a file, or configmap:NAMESPACE/NAME. Not set: any component that the
+    /// rules name
+    #[arg(long, env = "WAYSWITCH_PINS", value_name = "FILE")]
+    pub pins: Option<String>,
     /// A folder from which config.yaml may name components; may be given several times
     #[arg(long = "components", env = "WAYSWITCH_COMPONENTS", value_name = "DIR", value_delimiter = ',')]
     pub components: Vec<PathBuf>,
     /// Where operators ask: unix:PATH (mode 0600), a loopback ADDRESS:PORT, or none [default: unix:/run/wayswitch/admin.sock]
     #[arg(long, env = "WAYSWITCH_ADMIN", value_name = "ADDRESS")]
     pub admin: Option<String>,
+    /// Where Prometheus finds /metrics and the kubelet /livez and /readyz, over plain HTTP: ADDRESS:PORT. Numbers only, no names
+    /// of the mesh. Not set: nowhere
+    #[arg(long, env = "WAYSWITCH_METRICS", value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
     /// Redirect the connections of this cgroup (v2): a path, absolute or below the cgroup2 mount. Not set: the kernel is
     /// left alone. Never for pods that are enrolled with a ztunnel
     #[arg(long, env = "WAYSWITCH_CGROUP", value_name = "PATH")]
@@ -66,9 +79,10 @@ pub struct AgentFlags {
     /// Id of the cluster [default: Kubernetes]
     #[arg(long, env = "WAYSWITCH_CLUSTER_ID")]
     pub cluster_id: Option<String>,
-    /// Istio's MeshConfig, in YAML; followed like the manifests. Not set: Istio's defaults
+    /// Istio's MeshConfig, in YAML: a file, or configmap:NAMESPACE/NAME, whose key mesh has it; followed like objects. Not set:
+    /// Istio's defaults
     #[arg(long, env = "WAYSWITCH_MESH_CONFIG", value_name = "FILE")]
-    pub mesh_config: Option<PathBuf>,
+    pub mesh_config: Option<String>,
     /// The version of Istio whose host-side rules are followed, 1.22 to 1.31 [default: 1.31]. What the component follows
     /// is its setting `istio`
     #[arg(long, env = "WAYSWITCH_ISTIO", value_name = "VERSION")]
@@ -88,6 +102,12 @@ pub struct AgentFlags {
     /// What to log: a level, or a filter such as info,engine=debug [default: info]
     #[arg(long, env = "WAYSWITCH_LOG", value_name = "FILTER")]
     pub log: Option<String>,
+    /// How the cluster is followed.
+    #[command(flatten)]
+    pub kubernetes: KubernetesFlags,
+    /// What is written back to the cluster.
+    #[command(flatten)]
+    pub status: StatusFlags,
     /// How ztunnels are served.
     #[command(flatten)]
     pub xds: XdsFlags,
@@ -115,6 +135,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// What is logged, unless something else is wanted. What kube fails at is said here, once and with what to do.
+const DEFAULT_LOG: &str = "info,kube_client=error,kube_runtime=error";
+
 /// Where operators ask, unless another address is set.
 pub(crate) const DEFAULT_ADMIN: &str = "unix:/run/wayswitch/admin.sock";
 
@@ -134,22 +157,75 @@ pub enum AdminAddress {
 pub struct AgentConfig {
     /// Manifests.
     pub manifests: Vec<PathBuf>,
-    /// The folder with `config.yaml`.
-    pub rules: PathBuf,
+    /// Where `config.yaml` is.
+    pub rules: Located,
+    /// What may decide.
+    pub pins: Option<Located>,
     /// Folders from which components may come.
     pub components: Vec<PathBuf>,
     /// Where operators ask.
     pub admin: AdminAddress,
+    /// Where metrics and probes are.
+    pub metrics: Option<SocketAddr>,
     /// The kernel side, if there is to be one.
     pub redirect: Option<redirect::Config>,
     /// How ztunnels are served, if they are to be.
     pub xds: Option<XdsConfig>,
     /// Quiet time before a change is acted on.
     pub debounce: Duration,
-    /// Istio's MeshConfig, if there is a file of it.
-    pub mesh_config: Option<PathBuf>,
+    /// Where Istio's MeshConfig is, if somewhere.
+    pub mesh_config: Option<Located>,
+    /// The cluster, if anything of it is needed.
+    pub kubernetes: Option<KubernetesConfig>,
+    /// What is written back to the cluster, if anything is.
+    pub status: Option<StatusConfig>,
     /// What is known without objects; MeshConfig is read later.
     pub facts: Facts,
+}
+
+impl AgentConfig {
+    /// Whether the objects of a cluster are a source.
+    pub(crate) fn follows_cluster(&self) -> bool {
+        self.kubernetes.as_ref().is_some_and(|it| it.follow)
+    }
+}
+
+/// A path, or a ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Located {
+    /// A file or folder.
+    Path(PathBuf),
+    /// A ConfigMap that is watched.
+    ConfigMap(ConfigMapName),
+}
+
+impl Located {
+    /// Reads what `flag` says.
+    fn read(flag: &str, text: String) -> anyhow::Result<Self> {
+        match text.strip_prefix("configmap:") {
+            None => Ok(Self::Path(text.into())),
+            Some(name) => match name.parse() {
+                Ok(name) => Ok(Self::ConfigMap(name)),
+                Err(error) => bail!("{flag} {text}: {error}"),
+            },
+        }
+    }
+
+    /// The file or folder.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Path(path) => Some(path),
+            Self::ConfigMap(_) => None,
+        }
+    }
+
+    /// The ConfigMap.
+    pub(crate) fn config_map(&self) -> Option<&ConfigMapName> {
+        match self {
+            Self::Path(_) => None,
+            Self::ConfigMap(name) => Some(name),
+        }
+    }
 }
 
 /// How to log, known before anything can go wrong.
@@ -175,8 +251,12 @@ impl AgentFlags {
         Ok(Self {
             manifests: paths(self.manifests, file.manifests),
             rules: self.rules.or(file.rules),
+            pins: self.pins.or(file.pins),
+            kubernetes: self.kubernetes.or(file.kubernetes),
+            status: self.status.or(file.status),
             components: paths(self.components, file.components),
             admin: self.admin.or(file.admin),
+            metrics: self.metrics.or(file.metrics),
             cgroup: self.cgroup.or(file.cgroup),
             pin_dir: self.pin_dir.or(file.pin_dir),
             before_rules: self.before_rules.or(file.before_rules),
@@ -202,7 +282,7 @@ impl AgentFlags {
     pub fn log(&self) -> LogConfig {
         LogConfig {
             format: self.log_format.unwrap_or_default(),
-            filter: self.log.clone().unwrap_or_else(|| "info".to_owned()),
+            filter: self.log.clone().unwrap_or_else(|| DEFAULT_LOG.to_owned()),
         }
     }
 
@@ -211,12 +291,21 @@ impl AgentFlags {
     /// # Errors
     /// The first setting that is missing or makes no sense.
     pub fn check(self) -> anyhow::Result<AgentConfig> {
-        if self.manifests.is_empty() && self.xds.upstream.is_empty() {
-            bail!("no manifests: name at least one file or folder with --filename (WAYSWITCH_MANIFESTS)");
+        let follow = self.kubernetes.follow.unwrap_or_default();
+        if self.manifests.is_empty() && self.xds.upstream.is_empty() && !follow {
+            bail!(
+                "no objects: name at least one file or folder with --filename (WAYSWITCH_MANIFESTS), or set --kubernetes"
+            );
         }
         let Some(rules) = self.rules else {
-            bail!("no rules: name the folder with config.yaml with --rules (WAYSWITCH_RULES)");
+            bail!("no rules: name the folder or ConfigMap with config.yaml with --rules (WAYSWITCH_RULES)");
         };
+        let rules = Located::read("--rules", rules)?;
+        let pins = self.pins.map(|text| Located::read("--pins", text)).transpose()?;
+        let mesh_config = self.mesh_config.map(|text| Located::read("--mesh-config", text)).transpose()?;
+        let located = [Some(&rules), pins.as_ref(), mesh_config.as_ref()];
+        let kubernetes = self.kubernetes.check(self.node_name.as_deref(), located)?;
+        let status = self.status.check(kubernetes.as_ref().is_some_and(|it| it.follow), self.node_name.as_deref())?;
         let debounce_ms = self.debounce_ms.unwrap_or(50);
         if debounce_ms > 60_000 {
             bail!("--debounce-ms {debounce_ms}: at most 60000");
@@ -225,7 +314,10 @@ impl AgentFlags {
         let components = components.context("--components: the working directory is not known")?;
         let istio = self.istio.as_deref().map(str::parse).transpose();
         let istio = istio.map_err(|error: String| anyhow::anyhow!("--istio: {error}"))?;
-        let xds = self.xds.check(self.node_name.as_deref(), self.cluster_id.as_deref().unwrap_or("Kubernetes"))?;
+        let xds = {
+            let cluster_id = self.cluster_id.as_deref().unwrap_or("Kubernetes");
+            self.xds.check(self.node_name.as_deref(), cluster_id, &self.kubernetes.access())?
+        };
         let node = node(self.node_name, &self.node_labels)?;
         let defaults = Facts::default();
         let name = |given: Option<String>, default| given.map_or(default, model::Name::from);
@@ -243,12 +335,16 @@ impl AgentFlags {
         Ok(AgentConfig {
             manifests: self.manifests,
             rules,
+            pins,
+            kubernetes,
+            status,
             components,
+            metrics: self.metrics,
             admin: admin_address(self.admin.as_deref().unwrap_or(DEFAULT_ADMIN))?,
             redirect,
             xds,
             debounce: Duration::from_millis(debounce_ms),
-            mesh_config: self.mesh_config,
+            mesh_config,
             facts: Facts {
                 cluster_domain: name(self.cluster_domain, defaults.cluster_domain),
                 network: name(self.network, defaults.network),
@@ -267,15 +363,20 @@ fn node(name: Option<String>, labels: &[String]) -> anyhow::Result<Node> {
         let (key, value) = label.split_once('=').with_context(|| format!("--node-label {label}: not KEY=VALUE"))?;
         Ok((key.to_owned(), value.to_owned()))
     };
-    let labels: model::Labels = labels.iter().map(pair).collect::<anyhow::Result<Vec<_>>>()?.into_iter().collect();
+    let labels = labels.iter().map(pair).collect::<anyhow::Result<Vec<_>>>()?.into_iter().collect();
+    Ok(node_with(name, labels))
+}
+
+/// A node with these labels lies where they say.
+pub(crate) fn node_with(name: Option<String>, labels: model::Labels) -> Node {
     let part = |key| labels.get(key).cloned();
-    Ok(Node {
+    Node {
         name: name.map(Into::into),
         region: part("topology.kubernetes.io/region"),
         zone: part("topology.kubernetes.io/zone"),
         subzone: part("topology.istio.io/subzone"),
         labels,
-    })
+    }
 }
 
 /// Reads `unix:PATH`, a loopback `ADDRESS:PORT`, or `none`.
@@ -320,7 +421,14 @@ mod tests {
             let error = format!("{:#}", flags.check().unwrap_err());
             assert!(error.contains(expected), "{error}");
         };
-        check(AgentFlags::default(), "no manifests");
+        check(AgentFlags::default(), "no objects");
+        check(
+            AgentFlags { rules: Some("configmap:a".into()), ..flags() },
+            "--rules configmap:a: \"a\" is not NAMESPACE/NAME",
+        );
+        check(AgentFlags { pins: Some("configmap:/b".into()), ..flags() }, "--pins");
+        let node_status = KubernetesFlags { node_status: Some(true), ..KubernetesFlags::default() };
+        check(AgentFlags { kubernetes: node_status, ..flags() }, "--node-status needs --node-name");
         check(AgentFlags { rules: None, ..flags() }, "no rules");
         check(AgentFlags { admin: Some("0.0.0.0:1".into()), ..flags() }, "only loopback");
         check(AgentFlags { admin: Some("here".into()), ..flags() }, "neither unix:PATH");
@@ -354,6 +462,17 @@ mod tests {
         let account = XdsFlags { service_account: Some("ztunnel".into()), ..issued };
         check(AgentFlags { node_name: Some("n".into()), ..serving(account) }, "--xds-service-account ztunnel");
         assert!(flags().check().unwrap().xds.is_none(), "nobody is served unless it is said where");
+    }
+
+    #[test]
+    fn a_cluster_is_asked_only_where_something_of_it_is_needed() {
+        assert!(flags().check().unwrap().kubernetes.is_none());
+        let rules = || Some("configmap:system/rules".to_owned());
+        let config = AgentFlags { rules: rules(), ..flags() }.check().unwrap();
+        assert!(config.kubernetes.is_some_and(|it| !it.follow), "for the rules, not for objects");
+        let follow = KubernetesFlags { follow: Some(true), ..KubernetesFlags::default() };
+        let config = AgentFlags { rules: rules(), kubernetes: follow, ..AgentFlags::default() }.check().unwrap();
+        assert!(config.follows_cluster() && config.manifests.is_empty());
     }
 
     #[test]

@@ -5,19 +5,25 @@
 pub mod cli;
 pub mod config;
 
-mod rules_folder;
+mod rules;
+mod sources;
 mod watch;
 
 mod conductor;
 mod loader;
+mod manifests;
+mod metrics;
 mod published;
 
 mod capture;
 
 mod admin;
 mod follower;
+mod kubernetes;
 mod run;
 mod serving;
+mod status;
+mod token_review;
 mod upstream;
 mod ztunnels;
 

@@ -1,4 +1,4 @@
-//! Turns what the rules folder says into candidates, off the serving path: reading, compiling and a first decision of
+//! Turns what the rules say into candidates, off the serving path: reading, compiling and a first decision of
 //! everything happen here; the conductor only publishes.
 
 use std::sync::Arc;
@@ -11,10 +11,11 @@ use engine::{Candidate, Engine, Refusal};
 use model::Store;
 
 use crate::conductor::Message;
-use crate::rules_folder::{Fingerprint, RulesFolder, Wanted};
+use crate::rules::{Fingerprint, Rules, Wanted};
+use crate::sources::Sources;
 use crate::watch::{Due, Watch};
 
-/// How often is looked whether the manifests are there by now.
+/// How often is looked whether the objects are there by now.
 const SYNC_POLL: Duration = Duration::from_millis(20);
 
 /// When refused rules are tried again: after this time, then twice that, and so on up to the other.
@@ -23,20 +24,20 @@ const AGAIN_MAX: Duration = Duration::from_secs(300);
 
 /// Everything the loader needs.
 pub(crate) struct Loader {
-    pub(crate) folder: RulesFolder,
+    pub(crate) rules: Rules,
     pub(crate) engine: Engine,
     pub(crate) store: Arc<ArcSwap<Store>>,
     pub(crate) conductor: SyncSender<Message>,
     pub(crate) stop: Arc<AtomicBool>,
-    /// Whether the manifests could all be read at least once.
-    pub(crate) synced: Arc<AtomicBool>,
+    /// All of them must have been read whole once.
+    pub(crate) sources: Sources,
 }
 
 impl Loader {
-    /// Looks now and whenever the folder changes, until told to stop or the conductor is gone.
+    /// Looks now and whenever they change, until told to stop or the conductor is gone.
     pub(crate) fn run(self, mut watch: Watch) {
         // Rules over a mesh of which a part was never read would let through what they were made to stop.
-        while !self.synced.load(Ordering::Acquire) {
+        while !self.sources.are_whole() {
             if self.stop.load(Ordering::Acquire) {
                 return;
             }
@@ -55,13 +56,13 @@ impl Loader {
         }
     }
 
-    /// Reads the folder and, if it says something new, tries it.
+    /// Reads the rules and, if they say something new, tries it.
     fn look(&self, due: Due, last: &mut Last) -> Result<(), ConductorGone> {
         let at = match due {
             Due::Changed(at) => at,
             Due::Routine => Instant::now(),
         };
-        let wanted = match self.folder.read() {
+        let wanted = match self.rules.read(&self.store.load().facts().node.labels) {
             Ok(wanted) => wanted,
             Err(unreadable) => {
                 // Said once, and not again with every look, until something else happens.
@@ -73,6 +74,10 @@ impl Loader {
                 return self.send(Message::Refused { named: unreadable.component, refusal: unreadable.refusal });
             }
         };
+        // Who is new to a roll-out that is paused takes what it says: something must decide.
+        if wanted.paused && matches!(last, Last::Accepted(_)) {
+            return Ok(());
+        }
         let before = match last {
             Last::Accepted(fingerprint) if *fingerprint == wanted.fingerprint => return Ok(()),
             Last::Refused(refused) if refused.fingerprint == wanted.fingerprint => {
@@ -100,7 +105,8 @@ impl Loader {
         match Candidate::prepare(&self.engine, &wanted.source, 0, &store) {
             Ok(candidate) => {
                 let (done, outcome) = sync_channel(1);
-                self.send(Message::Candidate { named, at, candidate: Box::new(candidate), done })?;
+                let changes_max = wanted.changes_max;
+                self.send(Message::Candidate { named, at, candidate: Box::new(candidate), changes_max, done })?;
                 outcome.recv().map_err(|_| ConductorGone)
             }
             Err(refusal) => {

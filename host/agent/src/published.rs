@@ -1,20 +1,29 @@
 //! What readers see: the active rules with their table, and the history of swaps and refusals. One writer, the
 //! conductor; a reader takes a snapshot by one pointer load and is never waited for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use engine::{Loaded, Refusal};
+use cluster::node_rules::{Phase, Running, Since};
+use cluster::write_back;
+use engine::{Loaded, Refusal, Stage};
 use model::Table;
 use model::decider::Terms;
 use model::sink::{Decided, Sink, SinkError, Step};
 use serde::Serialize;
+use tokio::sync::watch;
 
+use crate::kubernetes;
 use crate::upstream::Seen;
 
 /// Swaps and refusals that are remembered.
 const HISTORY_MAX: usize = 256;
+
+/// Digits of a digest that people are shown: enough to tell components apart.
+const DIGEST_SHOWN: usize = 12;
 
 /// The rules in force.
 #[derive(Clone)]
@@ -74,6 +83,8 @@ pub(crate) struct History {
     pub(crate) refused: VecDeque<Arc<Refused>>,
     pub(crate) swaps_total: u64,
     pub(crate) refused_total: u64,
+    /// The same by the stage at which they were.
+    pub(crate) refused_at: BTreeMap<Stage, u64>,
 }
 
 /// Shared between the conductor and all readers.
@@ -84,8 +95,16 @@ pub struct Published {
     pub(crate) history: ArcSwap<History>,
     /// Problems of the last look at the manifests.
     pub(crate) problems: ArcSwap<Vec<String>>,
+    /// Faults of manifests since the start, each counted when it appeared.
+    pub(crate) manifest_errors: AtomicU64,
     /// Sinks that have fallen behind, with the reason.
-    pub(crate) behind: ArcSwap<Vec<String>>,
+    pub(crate) behind: ArcSwap<Vec<SinkError>>,
+    /// What this node runs, for who tells it on.
+    pub(crate) running: watch::Sender<Running>,
+    /// How following the cluster goes, where it is followed.
+    pub(crate) kubernetes: Arc<ArcSwap<Option<kubernetes::Seen>>>,
+    /// How leading and writing back goes.
+    pub(crate) status: watch::Sender<Arc<write_back::Seen>>,
     /// What a control plane told, where there is one.
     pub(crate) upstream: Arc<Seen>,
 }
@@ -99,6 +118,16 @@ impl Published {
     pub(crate) fn swapped(&self, report: SwapReport) {
         let mut history = History::clone(&self.history.load());
         history.swaps_total += 1;
+        self.running.send_replace(Running {
+            rules: report.rules,
+            revision: report.revision,
+            component: report.component.clone(),
+            digest: report.digest.chars().take(DIGEST_SHOWN).collect(),
+            state: Phase::Active,
+            reason: String::new(),
+            since: Since::of(SystemTime::now()),
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+        });
         push(&mut history.swaps, report);
         self.history.store(Arc::new(history));
     }
@@ -106,6 +135,12 @@ impl Published {
     pub(crate) fn refused(&self, refused: Refused) {
         let mut history = History::clone(&self.history.load());
         history.refused_total += 1;
+        *history.refused_at.entry(refused.refusal.stage).or_default() += 1;
+        self.running.send_modify(|running| {
+            running.state = Phase::Refused;
+            running.reason = format!("{}: {}", refused.component, refused.refusal);
+            running.agent = env!("CARGO_PKG_VERSION").to_owned();
+        });
         push(&mut history.refused, refused);
         self.history.store(Arc::new(history));
     }

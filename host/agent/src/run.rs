@@ -1,6 +1,5 @@
 //! Joins all parts of the agent, in reading order: sources, engine, sinks, conductor, loader, admin, signals.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -12,6 +11,7 @@ use cap_std::fs::Dir;
 use engine::{Engine, Limits};
 use manifest::FolderReader;
 use model::Store;
+use model::overlay::Overlay;
 use model::sink::Sink;
 use redirect::{Redirect, RedirectSink};
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -20,26 +20,23 @@ use xds::resource::Snapshot;
 
 use crate::admin::{Admin, EXPLANATIONS_MAX};
 use crate::capture::CAPTURES_MAX;
-use crate::commands::mesh::mesh_config;
 use crate::conductor::{Conductor, Message};
-use crate::config::AgentConfig;
+use crate::config::{AgentConfig, Located};
 use crate::follower;
+use crate::kubernetes::{Following, Watched};
 use crate::loader::Loader;
+use crate::manifests::{Manifests, first_look};
 use crate::published::{Published, TableSink};
-use crate::rules_folder::RulesFolder;
+use crate::rules::rules_of;
 use crate::serving::until_signalled;
+use crate::sources::{Source, Sources};
+use crate::status::{Status, Writing};
 use crate::upstream::{Saved, Upstream};
 use crate::watch::Watch;
 use crate::ztunnels::{Feed, UpstreamConfig, Xds};
 
 /// Messages that wait for the conductor; who has one more waits with it.
 const MESSAGES_MAX: usize = 64;
-
-/// Events of one message; what a file edited by hand changes is less.
-const EVENTS_MAX: usize = 16_384;
-
-/// After how many objects the first reading says how far it is.
-const PROGRESS_EVERY: usize = 50_000;
 
 /// Runs until SIGTERM or SIGINT. What is in the kernel stays there.
 pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
@@ -48,7 +45,14 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
 
     let mut reader = FolderReader::new(config.manifests.clone(), manifest::Limits::default());
     let (store, is_whole) = first_look(&config, &mut reader, &published);
-    let synced = Arc::new(AtomicBool::new(is_whole));
+    let sources = Sources::default();
+    let files = sources.source();
+    let unread = if is_whole {
+        files.done();
+        None
+    } else {
+        Some(files)
+    };
     let shared_store = Arc::new(ArcSwap::from_pointee(store.clone()));
 
     // The order of the sinks is the order of their commits: the kernel first, readers last.
@@ -63,36 +67,31 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
             "redirecting in the kernel, without a node proxy");
     }
     let (xds, control_plane) = open_xds(&config, &store, &published, &mut sinks)?;
+    let status = Status::open(&config, &published, &mut sinks);
     sinks.push(Box::new(TableSink::new(Arc::clone(&published))));
 
     let (messages, inbox) = sync_channel(MESSAGES_MAX);
-    let (upstream, following) = control_plane.map(|it| it.start(&messages)).transpose()?.unzip();
-    let conductor = Conductor::new(store, Arc::clone(&shared_store), Arc::clone(&published), sinks, rules, upstream);
+    let (upstream, following_upstream) = control_plane.map(|it| it.start(&messages)).transpose()?.unzip();
+    let overlay = (config.follows_cluster() && !config.manifests.is_empty()).then(|| Overlay::of(&store));
+    let conductor =
+        Conductor::new(store, Arc::clone(&shared_store), Arc::clone(&published), sinks, rules, upstream, overlay);
     let conductor = spawn("conductor", move || conductor.run(&inbox))?;
 
     let stop = Arc::new(AtomicBool::new(false));
-    let watched = config.manifests.iter().chain(&config.mesh_config).cloned().collect();
+    let objects = follow_files(&config, reader, unread, &messages, &published, &stop)?;
+    let (rules_from, watched, maps) = rules_of(&config);
     let watch = Watch::new(watched, config.debounce);
-    let objects = {
-        let follow = Manifests {
-            mesh_config: config.mesh_config.clone(),
-            conductor: messages.clone(),
-            published: Arc::clone(&published),
-            stop: Arc::clone(&stop),
-            synced: Arc::clone(&synced),
-        };
-        let follow = move || follow.run(&mut reader, watch);
-        spawn("manifests", follow)?
-    };
+    let maps = maps.into_iter().map(|(map, content)| Watched { map, content, bell: watch.bell() }).collect();
+    let following = Following::start(&config, maps, &messages, &published, &shared_store, &sources)?;
+    let writing = status.map(Status::start).transpose()?;
     let loader = Loader {
-        folder: RulesFolder::new(config.rules.clone(), config.components.clone()),
+        rules: rules_from,
         engine,
         store: Arc::clone(&shared_store),
         conductor: messages.clone(),
         stop: Arc::clone(&stop),
-        synced,
+        sources,
     };
-    let watch = Watch::new(vec![loader.folder.path().to_owned()], config.debounce);
     // Not waited for at the end: it may be compiling for seconds, and nothing it does alone has an effect.
     let _loader = spawn("loader", move || loader.run(watch))?;
 
@@ -106,12 +105,15 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
         newest: xds.as_ref().map(Xds::newest),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let (served, streams) = runtime.block_on(until_signalled(config.admin, admin, xds));
+    let (served, streams) = runtime.block_on(until_signalled(config.admin, config.metrics, admin, xds));
 
+    // First: the next leader need not wait for the rest.
+    writing.map(Writing::stop).transpose()?;
     // What the conductor's inbox holds by now is worked off, then it stops.
     stop.store(true, Ordering::Release);
     join(objects)?;
-    let saving = following.map(Following::stop).transpose()?;
+    following.map(Following::stop).transpose()?;
+    let saving = following_upstream.map(FollowingUpstream::stop).transpose()?;
     let _gone = messages.send(Message::Stop);
     join(conductor)?;
     // The last mesh is handed over when the conductor ends.
@@ -122,30 +124,26 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
     served
 }
 
-/// Reads the mesh as it is at start; false where something could not be read.
-fn first_look(config: &AgentConfig, reader: &mut FolderReader, published: &Published) -> (Store, bool) {
-    let mut facts = config.facts.clone();
-    let mut problems = Vec::new();
-    match config.mesh_config.as_deref().map(mesh_config) {
-        None => {}
-        Some(Ok(mesh)) => facts.mesh = mesh,
-        Some(Err(problem)) => problems.push(problem),
-    }
-    let mut store = Store::new(facts);
-    let mut progress = |objects: usize| {
-        if objects.is_multiple_of(PROGRESS_EVERY) {
-            tracing::info!(objects, "reading manifests");
-        }
+/// Follows the manifests, and the file with MeshConfig.
+fn follow_files(
+    config: &AgentConfig,
+    mut reader: FolderReader,
+    unread: Option<Source>,
+    conductor: &SyncSender<Message>,
+    published: &Arc<Published>,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<JoinHandle<()>> {
+    let mesh_config = config.mesh_config.as_ref().and_then(Located::path).map(ToOwned::to_owned);
+    let watched = config.manifests.iter().chain(&mesh_config).cloned().collect();
+    let watch = Watch::new(watched, config.debounce);
+    let follow = Manifests {
+        mesh_config,
+        conductor: conductor.clone(),
+        published: Arc::clone(published),
+        stop: Arc::clone(stop),
+        unread,
     };
-    // Object by object: a large mesh is never in memory twice.
-    let reading = reader.read(&mut |event| drop(store.apply(event)), &mut progress);
-    let is_whole = reading.is_whole && problems.is_empty();
-    tell(&reading, problems, published);
-    if !is_whole {
-        tracing::error!("manifests cannot be read: no rules are published before they can be; see the lines above");
-    }
-    tracing::info!(objects = store.len(), revision = store.revision(), "manifests are read");
-    (store, is_whole)
+    spawn("manifests", move || follow.run(&mut reader, watch))
 }
 
 /// What serves ztunnels, and what feeds it: another sink, or a control plane.
@@ -191,24 +189,24 @@ impl ControlPlane {
     }
 
     /// Follows it from now on.
-    fn start(self, conductor: &SyncSender<Message>) -> anyhow::Result<(Upstream, Following)> {
+    fn start(self, conductor: &SyncSender<Message>) -> anyhow::Result<(Upstream, FollowingUpstream)> {
         let Self { config, restored, dir, upstream, meshes } = self;
         let (stop, stopped) = oneshot::channel();
         let conductor = conductor.clone();
         let client = spawn("upstream", move || follower::follow(config.client, &restored, &conductor, stopped))?;
         let saver = spawn("saver", move || follower::keep(&dir, &meshes))?;
-        Ok((upstream, Following { stop, client, saver }))
+        Ok((upstream, FollowingUpstream { stop, client, saver }))
     }
 }
 
 /// The threads that follow the control plane.
-struct Following {
+struct FollowingUpstream {
     stop: oneshot::Sender<()>,
     client: JoinHandle<anyhow::Result<()>>,
     saver: JoinHandle<()>,
 }
 
-impl Following {
+impl FollowingUpstream {
     /// Stops following; the saver ends when the conductor has.
     fn stop(self) -> anyhow::Result<JoinHandle<()>> {
         drop(self.stop);
@@ -217,70 +215,13 @@ impl Following {
     }
 }
 
-/// Follows the manifests from file to conductor.
-struct Manifests {
-    mesh_config: Option<PathBuf>,
-    conductor: SyncSender<Message>,
-    published: Arc<Published>,
-    stop: Arc<AtomicBool>,
-    synced: Arc<AtomicBool>,
-}
-
-impl Manifests {
-    fn run(self, reader: &mut FolderReader, mut watch: Watch) {
-        while watch.next(&|| self.stop.load(Ordering::Acquire)).is_some() {
-            let mut problems = Vec::new();
-            if let Some(path) = &self.mesh_config {
-                match mesh_config(path) {
-                    // The store sees whether it says anything new.
-                    Ok(mesh) => {
-                        if self.conductor.send(Message::Mesh(Box::new(mesh))).is_err() {
-                            return;
-                        }
-                    }
-                    Err(problem) => problems.push(problem),
-                }
-            }
-            let (mut events, mut stopped) = (Vec::new(), false);
-            let mut follow = |event| {
-                events.push(event);
-                // A new mesh in the place of the old one goes on in parts.
-                if events.len() == EVENTS_MAX {
-                    stopped |= self.conductor.send(Message::Objects(std::mem::take(&mut events))).is_err();
-                }
-            };
-            let reading = reader.read(&mut follow, &mut |_| {});
-            let whole = reading.is_whole && problems.is_empty();
-            tell(&reading, problems, &self.published);
-            if stopped || !events.is_empty() && self.conductor.send(Message::Objects(events)).is_err() {
-                return;
-            }
-            if whole {
-                self.synced.store(true, Ordering::Release);
-            }
-        }
-    }
-}
-
-/// Says each problem once, when it appears.
-fn tell(reading: &manifest::Reading, mut problems: Vec<String>, published: &Published) {
-    problems.extend(reading.problems.iter().map(ToString::to_string));
-    let before = published.problems.load();
-    for problem in problems.iter().filter(|problem| !before.contains(problem)) {
-        tracing::warn!("{problem}; what was read there before stays");
-    }
-    if before.is_empty() && published.active.load().is_none() {
-        for warning in &reading.warnings {
-            tracing::info!("{warning}");
-        }
-    }
-    published.problems.store(Arc::new(problems));
-}
-
-fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<JoinHandle<T>> {
+pub(crate) fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> anyhow::Result<JoinHandle<T>> {
     thread::Builder::new().name(name.to_owned()).spawn(work).with_context(|| format!("no thread for the {name}"))
 }
 
-fn join<T>(thread: JoinHandle<T>) -> anyhow::Result<T> {
+pub(crate) fn join<T>(thread: JoinHandle<T>) -> anyhow::Result<T> {
     thread.join().map_err(|_| anyhow::anyhow!("a thread of the agent ended by a defect; see the lines above"))
 }

@@ -1,5 +1,6 @@
-//! The sockets of the agent: operators and ztunnels are served until a signal, or until one of them cannot be.
+//! The sockets of the agent: operators, Prometheus and ztunnels are served until a signal, or until one of them cannot be.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::admin::{self, Admin};
 use crate::config::AdminAddress;
+use crate::metrics;
 use crate::ztunnels::Xds;
 
 /// What requests under way are given at the end.
@@ -30,10 +32,16 @@ impl Streams {
 }
 
 /// Serves until SIGTERM, SIGINT, or an error.
-pub(crate) async fn until_signalled(address: AdminAddress, admin: Admin, xds: Option<Xds>) -> (Served, Streams) {
+pub(crate) async fn until_signalled(
+    address: AdminAddress,
+    metrics_at: Option<SocketAddr>,
+    admin: Admin,
+    xds: Option<Xds>,
+) -> (Served, Streams) {
     // Dropped when all are to stop.
     let (stopping, stop) = watch::channel(());
     let stopped = |mut stop: watch::Receiver<()>| async move { while stop.changed().await.is_ok() {} };
+    let mut metrics = tokio::spawn(metrics::serve(metrics_at, admin.clone(), stopped(stop.clone())));
     let mut admin = tokio::spawn(admin::serve(address, admin, stopped(stop.clone())));
     let mut streams = tokio::spawn(async move {
         match xds {
@@ -46,6 +54,7 @@ pub(crate) async fn until_signalled(address: AdminAddress, admin: Admin, xds: Op
     });
     let ended = tokio::select! {
         served = &mut admin => return (flat("admin", served), Streams(Some(streams))),
+        served = &mut metrics => return (flat("metrics", served), Streams(Some(streams))),
         served = &mut streams => (flat("xDS", served), Streams(None)),
         signalled = signalled() => (signalled, Streams(Some(streams))),
     };

@@ -4,7 +4,7 @@
 //! cannot watch (a path that is not there yet, a watch that was lost), a look every few seconds makes up for it.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use notify::{RecursiveMode, Watcher};
@@ -19,7 +19,19 @@ pub(crate) struct Watch {
     paths: Vec<PathBuf>,
     debounce: Duration,
     told: Receiver<()>,
+    tell: SyncSender<()>,
     watcher: Option<notify::RecommendedWatcher>,
+}
+
+/// Says that something changed.
+#[derive(Clone)]
+pub(crate) struct Bell(SyncSender<()>);
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        // It is ringing already.
+        let _full = self.0.try_send(());
+    }
 }
 
 /// Why a look is due.
@@ -35,18 +47,24 @@ impl Watch {
     pub(crate) fn new(paths: Vec<PathBuf>, debounce: Duration) -> Self {
         // One place is enough: a second notice says nothing more.
         let (tell, told) = sync_channel(1);
+        let bell = tell.clone();
         let notice = move |event: notify::Result<notify::Event>| {
             // Reading is no change, and would wake us by our own looks.
             if event.map_or(true, |event| !event.kind.is_access()) {
-                let _full = tell.try_send(());
+                let _full = bell.try_send(());
             }
         };
         let watcher = notify::recommended_watcher(notice)
             .inspect_err(|error| tracing::warn!(%error, "files cannot be watched; looking every 5 s instead"))
             .ok();
-        let mut watch = Self { paths, debounce, told, watcher };
+        let mut watch = Self { paths, debounce, told, tell, watcher };
         watch.arm();
         watch
+    }
+
+    /// For who knows of changes that no file shows.
+    pub(crate) fn bell(&self) -> Bell {
+        Bell(self.tell.clone())
     }
 
     /// Watches what is there now; a folder that was replaced needs it anew.
@@ -67,18 +85,12 @@ impl Watch {
             if stop() {
                 return None;
             }
-            match self.told.recv_timeout(Duration::from_millis(100)) {
-                Ok(()) => break,
-                Err(RecvTimeoutError::Timeout) if Instant::now() < routine => {}
-                Err(RecvTimeoutError::Timeout) => {
-                    self.arm();
-                    return Some(Due::Routine);
-                }
-                // No watcher: only the routine is left.
-                Err(RecvTimeoutError::Disconnected) if Instant::now() < routine => {
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-                Err(RecvTimeoutError::Disconnected) => return Some(Due::Routine),
+            if self.told.recv_timeout(Duration::from_millis(100)).is_ok() {
+                break;
+            }
+            if Instant::now() >= routine {
+                self.arm();
+                return Some(Due::Routine);
             }
         }
         let patience = Instant::now() + self.debounce * PATIENCE;

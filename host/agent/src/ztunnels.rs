@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use cluster::connect::Access;
 use imbl::OrdMap;
 use model::learned::decider::LearnedRow;
 use model::learned::{service_with_host, workload_of_uid};
@@ -28,6 +29,8 @@ use xds::server::{self, Server};
 use xds::sink::XdsSink;
 use xds::tls::incoming::{self, incoming};
 use xds::tls::{SelfSigned, ServerTls, Versions};
+
+use crate::token_review::TokenReviews;
 
 /// Where the agent keeps what it makes for itself.
 const DEFAULT_DIR: &str = "/var/lib/wayswitch/xds";
@@ -76,6 +79,16 @@ pub struct XdsFlags {
     /// File with the keys (JWKS) of the issuer of service account tokens: ztunnels show such a token instead
     #[arg(id = "xds-issuer-keys", long = "xds-issuer-keys", env = "WAYSWITCH_XDS_ISSUER_KEYS", value_name = "FILE")]
     pub issuer_keys: Option<PathBuf>,
+    /// Ask the API server whether ztunnels' service account tokens are good, in the place of --xds-issuer-keys [default: false]
+    #[arg(
+        id = "xds-token-review",
+        long = "xds-token-review",
+        env = "WAYSWITCH_XDS_TOKEN_REVIEW",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        conflicts_with_all = ["xds-issuer-keys", "xds-token"]
+    )]
+    pub token_review: Option<bool>,
     /// The issuer that service account tokens must name
     #[arg(
         id = "xds-issuer",
@@ -146,6 +159,7 @@ impl XdsFlags {
             token: self.token.or(file.token),
             issuer_keys: self.issuer_keys.or(file.issuer_keys),
             issuer: self.issuer.or(file.issuer),
+            token_review: self.token_review.or(file.token_review),
             audience: self.audience.or(file.audience),
             service_account: self.service_account.or(file.service_account),
             guard_waypoints: self.guard_waypoints.or(file.guard_waypoints),
@@ -194,6 +208,7 @@ enum TokensFrom {
     File(PathBuf),
     MadeIn(PathBuf),
     Issuer { keys: PathBuf, expected: Expected },
+    Review { access: Access, expected: Expected },
 }
 
 impl XdsFlags {
@@ -201,7 +216,12 @@ impl XdsFlags {
     ///
     /// # Errors
     /// The first setting that is missing or makes no sense.
-    pub(crate) fn check(self, node: Option<&str>, cluster_id: &str) -> anyhow::Result<Option<XdsConfig>> {
+    pub(crate) fn check(
+        self,
+        node: Option<&str>,
+        cluster_id: &str,
+        access: &Access,
+    ) -> anyhow::Result<Option<XdsConfig>> {
         let Some(listen) = self.listen else {
             if !self.upstream.is_empty() {
                 bail!("--upstream needs --xds-listen: what the control plane says is for ztunnels");
@@ -241,21 +261,29 @@ impl XdsFlags {
             (Some(_), None) => bail!("--xds-cert needs --xds-key"),
             (None, Some(_)) => bail!("--xds-key needs --xds-cert"),
         };
-        let tokens = match (self.issuer_keys, self.token) {
-            (Some(_), Some(_)) => bail!("--xds-token and --xds-issuer-keys: only one can say whose tokens are taken"),
-            (Some(keys), None) => {
-                let issuer = self.issuer.context("--xds-issuer-keys needs --xds-issuer")?;
-                let node = node.context("--xds-issuer-keys needs --node-name: tokens of other nodes are not taken")?;
-                let account = self.service_account.as_deref().unwrap_or(DEFAULT_SERVICE_ACCOUNT);
-                let expected = Expected {
-                    audiences: vec![self.audience.unwrap_or_else(|| DEFAULT_AUDIENCE.to_owned())],
-                    service_accounts: vec![service_account(account)?],
-                    ..Expected::of_istio(&issuer, node)
-                };
-                TokensFrom::Issuer { keys, expected }
+        let expected = |issuer: &str, flag: &str| {
+            let node =
+                node.with_context(|| format!("{flag} needs --node-name: tokens of other nodes are not taken"))?;
+            let account = self.service_account.as_deref().unwrap_or(DEFAULT_SERVICE_ACCOUNT);
+            anyhow::Ok(Expected {
+                audiences: vec![self.audience.clone().unwrap_or_else(|| DEFAULT_AUDIENCE.to_owned())],
+                service_accounts: vec![service_account(account)?],
+                ..Expected::of_istio(issuer, node)
+            })
+        };
+        let tokens = match (self.issuer_keys, self.token, self.token_review.unwrap_or_default()) {
+            (Some(keys), None, false) => {
+                let issuer = self.issuer.as_deref().context("--xds-issuer-keys needs --xds-issuer")?;
+                TokensFrom::Issuer { keys, expected: expected(issuer, "--xds-issuer-keys")? }
             }
-            (None, Some(file)) => TokensFrom::File(file),
-            (None, None) => TokensFrom::MadeIn(private),
+            (None, None, true) => {
+                TokensFrom::Review { access: access.clone(), expected: expected("", "--xds-token-review")? }
+            }
+            (None, Some(file), false) => TokensFrom::File(file),
+            (None, None, false) => TokensFrom::MadeIn(private),
+            _ => {
+                bail!("--xds-token, --xds-issuer-keys and --xds-token-review: only one can say whose tokens are taken")
+            }
         };
         Ok(Some(XdsConfig { listen, node: node.map(str::to_owned), upstream, options, certificate, tokens }))
     }
@@ -314,6 +342,7 @@ impl Xds {
         let verifier: Arc<dyn TokenVerifier> = match &config.tokens {
             TokensFrom::File(path) => Arc::new(StaticToken::from_file(path, ztunnel()?)?),
             TokensFrom::MadeIn(folder) => Arc::new(StaticToken::made_in(folder, ztunnel()?)?),
+            TokensFrom::Review { access, expected } => Arc::new(TokenReviews::new(access.clone(), expected.clone())),
             TokensFrom::Issuer { keys, expected } => Arc::new(IssuerKeys::from_file(keys, expected.clone())?),
         };
         let clients = Arc::new(Clients::default());

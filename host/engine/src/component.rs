@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bumpalo::Bump;
 use model::batch::{Answer, Batch};
 use model::explain::{Explanation, shown};
@@ -31,6 +32,18 @@ struct EngineShared {
     limits: Limits,
     /// One compilation at a time; one that does not end in time keeps its place until it does.
     compiling: parking::Flag,
+    /// The last ones, the newest first: other settings for the same component need no compiler.
+    compiled: ArcSwap<Vec<Compiled>>,
+}
+
+/// How many compiled components are remembered: the one in force, the one before it, and one that is tried.
+const COMPILED_MAX: usize = 3;
+
+/// Machine code, by the digest of what it was made of. It is the same whatever the limits are.
+#[derive(Clone)]
+struct Compiled {
+    digest: String,
+    component: wasmtime::component::Component,
 }
 
 mod parking {
@@ -63,7 +76,7 @@ pub struct Facts {
     pub digest: String,
     /// Size of the file.
     pub bytes: usize,
-    /// Milliseconds that compiling took.
+    /// Milliseconds that compiling took; next to none where it was compiled lately.
     pub compile_ms: f64,
     /// The interface version that it exports.
     pub interface: &'static str,
@@ -93,7 +106,12 @@ impl Engine {
             Refusal::new(Stage::Compile, format!("wasmtime cannot start here: {}", chain(&error)))
         };
         let wasmtime = wasmtime::Engine::new(&config(&limits)).map_err(refuse)?;
-        let shared = Arc::new(EngineShared { wasmtime, limits, compiling: parking::Flag::default() });
+        let shared = Arc::new(EngineShared {
+            wasmtime,
+            limits,
+            compiling: parking::Flag::default(),
+            compiled: ArcSwap::default(),
+        });
         tick(Arc::downgrade(&shared));
         Ok(Self { shared })
     }
@@ -119,13 +137,29 @@ impl Engine {
         over(settings.len(), limits.settings_bytes_max, "settings")?;
         world::check_layer(bytes)?;
         let start = Instant::now();
-        let compiled = self.compile(bytes, limits.compile_time_max)?;
+        let compiled = self.compiled(&digest, bytes, limits.compile_time_max)?;
         let compile_ms = start.elapsed().as_secs_f64() * 1e3;
         let type_imports = world::check_type(&self.shared.wasmtime, &compiled)?;
         let pre = self.link(&compiled, &type_imports)?;
         let facts = Facts { digest, bytes: bytes.len(), compile_ms, interface: world::RESOLVER, type_imports };
         let description = Arc::new(self.describe(&pre, settings, &limits)?);
         Ok(Arc::new(Component { engine: self.clone(), pre, limits, description, facts }))
+    }
+
+    /// Compiles what was not compiled lately.
+    fn compiled(&self, digest: &str, bytes: &[u8], limit: Duration) -> Result<wasmtime::component::Component, Refusal> {
+        let known = self.shared.compiled.load();
+        let found = known.iter().find(|it| it.digest == digest).map(|it| it.component.clone());
+        let component = match found {
+            Some(component) => component,
+            None => self.compile(bytes, limit)?,
+        };
+        let newest = Compiled { digest: digest.to_owned(), component: component.clone() };
+        self.shared.compiled.rcu(|known| {
+            let others = known.iter().filter(|it| it.digest != digest);
+            std::iter::once(&newest).chain(others).take(COMPILED_MAX).cloned().collect::<Vec<_>>()
+        });
+        Ok(component)
     }
 
     /// Compilation cannot be interrupted, so it runs aside and is given up when its time is over.

@@ -23,6 +23,8 @@ pub enum Stage {
     Shadow,
     /// Asking a sample again, alone and in another order.
     Check,
+    /// Comparing its decisions with those in force: a swap may be too large.
+    Guard,
     /// Preparing the sinks.
     Prepare,
     /// Making what was prepared count.
@@ -39,6 +41,7 @@ impl fmt::Display for Stage {
             Self::Describe => "describe",
             Self::Shadow => "shadow",
             Self::Check => "check",
+            Self::Guard => "guard",
             Self::Prepare => "prepare",
             Self::Commit => "commit",
         })

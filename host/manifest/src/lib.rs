@@ -45,15 +45,18 @@ mod settings;
 
 mod mesh_config;
 
+mod object_reader;
+
 mod write;
 
 pub use folder_store::FolderStore;
 pub use limits::Limits;
 pub use mesh_config::mesh_config;
+pub use object_reader::{ObjectReader, UnreadObject, api_group};
 pub use problem::{Fault, Position, Problem};
 pub use reader::{FolderReader, PROGRESS_EVERY, Reading};
 pub use report::Warning;
 pub use settings::settings;
 pub use snapshot::{Entry, FolderSource, Snapshot, diff};
 pub use text::{Format, Found, Unread, read_text};
-pub use write::{write, write_mesh};
+pub use write::{write, write_mesh, write_yaml};

@@ -111,16 +111,23 @@ pub(crate) fn describe(node: &Node) -> Option<String> {
 
 /// The key of an object of the model that cannot be read in full, as far as it can be made out.
 pub(crate) fn key_of(node: &Node, with: &Context<'_>) -> Option<ObjectKey> {
-    let type_name = type_name(node).ok()?;
-    let is_it = |kind: &Kind| group_of(*kind) == type_name.group && kind.to_string() == type_name.kind;
-    let kind = Kind::ALL.into_iter().find(is_it)?;
+    key_of_kind(node, kind_of(type_name(node).ok()?)?, with)
+}
+
+/// The same where the kind is known already.
+pub(crate) fn key_of_kind(node: &Node, kind: Kind, with: &Context<'_>) -> Option<ObjectKey> {
     let scope = if kind.is_cluster_scoped() { Scope::Cluster } else { Scope::Namespace };
     let (namespace, name) = names(&View::root(node), scope, with).ok()?;
     Some(ObjectKey { kind, namespace, name })
 }
 
+/// The kind of the model that is meant.
+fn kind_of(name: TypeName<'_>) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| kind.as_str() == name.kind && group_of(*kind) == name.group)
+}
+
 /// The API group of a kind.
-fn group_of(kind: Kind) -> &'static str {
+pub(crate) fn group_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Namespace | Kind::Service | Kind::Pod => CORE,
         Kind::GatewayClass | Kind::Gateway => GATEWAY,
@@ -136,22 +143,36 @@ fn group_of(kind: Kind) -> &'static str {
 /// It is of a kind of the model, and a field that matters is missing, of the wrong type or too large.
 pub(crate) fn shape(node: &Node, with: &Context<'_>) -> Result<Shape, Misfit> {
     let name = type_name(node)?;
-    let root = View::root(node);
-    Ok(Shape::Object(Box::new(match (name.group, name.kind) {
-        (CORE, "Namespace") => Object::Namespace(Namespace { meta: meta(&root, Scope::Cluster, with)? }),
-        (GATEWAY, "GatewayClass") => Object::GatewayClass(GatewayClass { meta: meta(&root, Scope::Cluster, with)? }),
-        (GATEWAY, "Gateway") => Object::Gateway(gateway::gateway(&root, with)?),
-        (CORE, "Service") => Object::Service(service::service(&root, with)?),
-        (CORE, "Pod") => Object::Pod(pod::pod(&root, with)?),
-        (ISTIO, "ServiceEntry") => Object::ServiceEntry(istio::service_entry(&root, with)?),
-        (ISTIO, "WorkloadEntry") => Object::WorkloadEntry(istio::workload_entry(&root, with)?),
-        (DISCOVERY, "EndpointSlice") => Object::EndpointSlice(endpoint_slice::endpoint_slice(&root, with)?),
-        (ISTIO_SECURITY, "AuthorizationPolicy") => {
-            Object::AuthorizationPolicy(policy::authorization_policy(&root, with)?)
+    Ok(match kind_of(name) {
+        Some(kind) => Shape::Object(Box::new(shape_of(node, kind, with)?)),
+        None if matches!(
+            (name.group, name.kind),
+            (CORE, "ServiceAccount") | (ISTIO_SECURITY, "PeerAuthentication")
+        ) =>
+        {
+            Shape::Ignored
         }
-        (CORE, "ServiceAccount") | (ISTIO_SECURITY, "PeerAuthentication") => return Ok(Shape::Ignored),
-        _ => return Ok(Shape::Unknown),
-    })))
+        None => Shape::Unknown,
+    })
+}
+
+/// Reads an object that is known to be of this kind.
+///
+/// # Errors
+/// A field that matters is missing, of the wrong type or too large.
+pub(crate) fn shape_of(node: &Node, kind: Kind, with: &Context<'_>) -> Result<Object, Misfit> {
+    let root = View::root(node);
+    Ok(match kind {
+        Kind::Namespace => Object::Namespace(Namespace { meta: meta(&root, Scope::Cluster, with)? }),
+        Kind::GatewayClass => Object::GatewayClass(GatewayClass { meta: meta(&root, Scope::Cluster, with)? }),
+        Kind::Gateway => Object::Gateway(gateway::gateway(&root, with)?),
+        Kind::Service => Object::Service(service::service(&root, with)?),
+        Kind::Pod => Object::Pod(pod::pod(&root, with)?),
+        Kind::ServiceEntry => Object::ServiceEntry(istio::service_entry(&root, with)?),
+        Kind::WorkloadEntry => Object::WorkloadEntry(istio::workload_entry(&root, with)?),
+        Kind::EndpointSlice => Object::EndpointSlice(endpoint_slice::endpoint_slice(&root, with)?),
+        Kind::AuthorizationPolicy => Object::AuthorizationPolicy(policy::authorization_policy(&root, with)?),
+    })
 }
 
 #[cfg(test)]

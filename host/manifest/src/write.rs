@@ -17,6 +17,10 @@ use crate::shapes::istio::{LOCATIONS, RESOLUTIONS};
 use crate::shapes::pod::PROXY_CONTAINER;
 use crate::timestamp;
 
+mod yaml;
+
+pub use yaml::write_yaml;
+
 /// Writes an object. Reading it again gives an equal one, unless a limit of the reader is lower than when it was read first.
 pub fn write(object: &Object) -> Value {
     let (api_version, fields) = match object {

@@ -118,6 +118,11 @@ impl Description {
     pub fn declares(&self, at: Source, key: &str) -> bool {
         self.reads.iter().any(|read| read.at == at && read.covers(key))
     }
+
+    /// Whether a decision may be another one on the next node.
+    pub fn reads_node(&self) -> bool {
+        self.fields.node_name || self.fields.node_locality || self.reads.iter().any(|it| it.at == Source::NodeLabel)
+    }
 }
 
 impl Read {

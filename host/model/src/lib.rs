@@ -31,6 +31,8 @@ pub mod store;
 
 pub mod config_store;
 
+pub mod overlay;
+
 pub mod description;
 
 pub mod input;
@@ -55,6 +57,8 @@ pub mod difference;
 
 pub mod waypoint_view;
 
+pub mod referrers;
+
 pub mod bypass;
 
 mod answers;
@@ -65,6 +69,9 @@ pub mod learned;
 pub mod sink;
 
 pub mod lint;
+
+pub mod conditions;
+pub mod use_waypoint;
 
 pub mod pseudonym;
 

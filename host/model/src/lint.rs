@@ -24,7 +24,7 @@ mod survey;
 mod canary;
 mod ingress;
 mod listeners;
-mod policies;
+pub(crate) mod policies;
 mod references;
 mod required;
 mod services;

@@ -100,9 +100,10 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Kind {
+    /// As an object's `kind` has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Namespace => "Namespace",
             Self::GatewayClass => "GatewayClass",
             Self::Gateway => "Gateway",
@@ -112,7 +113,13 @@ impl fmt::Display for Kind {
             Self::WorkloadEntry => "WorkloadEntry",
             Self::EndpointSlice => "EndpointSlice",
             Self::AuthorizationPolicy => "AuthorizationPolicy",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -220,6 +220,16 @@ impl Store {
         changes
     }
 
+    /// The node has other labels, or lies elsewhere. No row is named: a component is told of the node with every question, so
+    /// who decides must ask everything anew where [`crate::projection::node_input`] says something else now.
+    pub fn set_node(&mut self, node: Node) -> Changes {
+        if self.facts.node != node {
+            Arc::make_mut(&mut self.facts).node = node;
+            self.revision += 1;
+        }
+        Changes::default()
+    }
+
     /// True when something changed.
     fn put(&mut self, object: Object, changes: &mut Changes) -> bool {
         match object {
@@ -442,6 +452,12 @@ impl Store {
         policies.filter(|it| self.is_discovered(&it.meta.namespace) && self.is_of_revision(&it.meta.labels))
     }
 
+    /// The AuthorizationPolicy, if it is in sight and of this revision.
+    pub fn policy(&self, namespace: &Name, name: &Name) -> Option<&AuthorizationPolicy> {
+        let policy = self.policies.get(&(namespace.clone(), name.clone()))?;
+        (self.is_discovered(namespace) && self.is_of_revision(&policy.meta.labels)).then_some(policy)
+    }
+
     /// Who claims which host.
     pub fn hosts(&self) -> &Hosts {
         &self.hosts
@@ -494,17 +510,27 @@ impl Store {
             .chain(keys(Kind::AuthorizationPolicy, &self.policies))
     }
 
+    /// How many objects there are of each kind.
+    pub fn counts(&self) -> [(Kind, usize); 9] {
+        Kind::ALL.map(|kind| {
+            let count = match kind {
+                Kind::Namespace => self.namespaces.len(),
+                Kind::GatewayClass => self.classes.len(),
+                Kind::Gateway => self.gateways.len(),
+                Kind::Service => self.services.len(),
+                Kind::Pod => self.pods.len(),
+                Kind::ServiceEntry => self.entries.len(),
+                Kind::WorkloadEntry => self.workload_entries.len(),
+                Kind::EndpointSlice => self.slices.len(),
+                Kind::AuthorizationPolicy => self.policies.len(),
+            };
+            (kind, count)
+        })
+    }
+
     /// How many objects there are.
     pub fn len(&self) -> usize {
-        self.namespaces.len()
-            + self.classes.len()
-            + self.gateways.len()
-            + self.services.len()
-            + self.pods.len()
-            + self.entries.len()
-            + self.workload_entries.len()
-            + self.slices.len()
-            + self.policies.len()
+        self.counts().iter().map(|(_, count)| count).sum()
     }
 
     /// True when there are none.

@@ -21,7 +21,7 @@ use crate::table::{Row, RowKey, Table};
 
 mod standing;
 
-pub use standing::{Admits, Instances, Standing, WAYPOINT_FOR, admits_namespace, serves};
+pub use standing::{Admits, Instances, Standing, WAYPOINT_FOR, admits_namespace, admits_of, serves};
 
 /// Label of what a controller generated (R28, R99, R100).
 pub const MANAGED: &str = "gateway.istio.io/managed";

@@ -39,8 +39,8 @@ impl Token {
         Ok(Self(text.into()))
     }
 
-    /// The secret itself, for those who verify it.
-    fn secret(&self) -> &str {
+    /// The secret itself, for those who verify it. To be written nowhere.
+    pub fn secret(&self) -> &str {
         &self.0
     }
 }
@@ -177,12 +177,29 @@ pub enum Refused {
         /// Namespace and name.
         found: Quoted,
     },
+    /// The API server says no.
+    #[error("the API server does not take it: {why}")]
+    NotAuthenticated {
+        /// What it says.
+        why: String,
+    },
+    /// The API server was to be asked, and cannot.
+    #[error("nobody can say whether it is good: {why}")]
+    NotReviewed {
+        /// Why not.
+        why: String,
+    },
     /// Good, but of another node's ztunnel.
     #[error(transparent)]
     Node(#[from] WrongNode),
 }
 
 impl Refused {
+    /// A good token of somebody who is no service account.
+    pub fn of_user(name: &str) -> Self {
+        Self::ServiceAccount { found: Quoted::new(name) }
+    }
+
     /// What the client is told, whatever the reason.
     pub fn status(&self) -> tonic::Status {
         tonic::Status::unauthenticated("unauthenticated")

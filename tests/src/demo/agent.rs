@@ -60,17 +60,19 @@ fn newer_source(program: &Path) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// A command of the program, free of settings that the user's environment has for it.
+/// A command of the program, free of settings that the user's environment has for it, and of the user's cluster.
 ///
 /// # Errors
 /// As [`program`].
 pub fn command() -> Result<Command> {
     let mut command = Command::new(program()?);
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("WAYSWITCH_") || name == "NODE_NAME" {
+        if name.to_string_lossy().starts_with("WAYSWITCH_") || name == "NODE_NAME" || name == "KUBECONFIG" {
             command.env_remove(name);
         }
     }
+    // Where `~/.kube/config` would be.
+    command.env("HOME", "/nonexistent");
     Ok(command)
 }
 

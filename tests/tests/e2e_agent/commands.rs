@@ -256,6 +256,14 @@ fn every_command_has_a_help_that_names_what_it_takes() -> Result<()> {
 }
 
 #[test]
+fn without_files_and_without_a_cluster_one_line_says_both() -> Result<()> {
+    let (status, out, err) = texts(&run(&["resolve"])?);
+    assert_eq!((status, out.as_str(), err.lines().count()), (Some(2), "", 1), "{err}");
+    assert!(err.starts_with("no cluster: ") && err.ends_with("manifests are named with -f\n"), "{err}");
+    Ok(())
+}
+
+#[test]
 fn a_command_line_that_makes_no_sense_is_exit_status_2() -> Result<()> {
     for arguments in [&[][..], &["decide"], &["resolve"], &["resolve", "-f", "x", "--outputs", "json"]] {
         let (status, out, err) = texts(&run(arguments)?);

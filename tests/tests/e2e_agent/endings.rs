@@ -172,8 +172,11 @@ fn a_second_agent_over_the_same_pins_is_refused() -> Result<()> {
 #[test]
 fn settings_that_make_no_sense_end_the_agent_with_one_line() -> Result<()> {
     let rows: &[(&[&str], &str)] = &[
-        (&[], "wayswitch: no manifests: name at least one file or folder with --filename (WAYSWITCH_MANIFESTS)"),
-        (&["-f", "m"], "wayswitch: no rules: name the folder with config.yaml with --rules (WAYSWITCH_RULES)"),
+        (&[], "wayswitch: no objects: name at least one file or folder with --filename (WAYSWITCH_MANIFESTS), or set"),
+        (
+            &["-f", "m"],
+            "wayswitch: no rules: name the folder or ConfigMap with config.yaml with --rules (WAYSWITCH_RULES)",
+        ),
         (&["-f", "m", "--rules", "r", "--admin", "0.0.0.0:1"], "wayswitch: --admin 0.0.0.0:1: only loopback addresses"),
         (&["--config", "/nowhere.yaml"], "wayswitch: cannot read /nowhere.yaml: No such file or directory"),
         (&["-f", "m", "--rules", "r", "--log", "a=b=c"], "wayswitch: --log \"a=b=c\" is no filter"),

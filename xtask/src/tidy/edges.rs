@@ -6,13 +6,14 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// Every package of ours, and which of ours it may depend on. Dependencies of tests (`dev`) are not meant.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("manifest", &["model"]),
     ("engine", &["model"]),
     ("redirect", &["model", "ebpf-common"]),
     ("xds", &["model"]),
-    ("agent", &["model", "manifest", "engine", "redirect", "xds"]),
+    ("cluster", &["model", "manifest"]),
+    ("agent", &["model", "manifest", "engine", "redirect", "xds", "cluster"]),
     ("ebpf-common", &[]),
     ("ebpf-programs", &["ebpf-common"]),
     ("wayswitch-sdk", &[]),
@@ -28,7 +29,9 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "engine",
             "redirect",
             "xds",
+            "cluster",
             "agent",
+            "apiserver",
             "ebpf-common",
             "plugin-istio",
             "plugin-service-account",
@@ -36,16 +39,21 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "wayswitch-sdk",
         ],
     ),
+    // Looks at deploy/ only.
+    ("deploy-checks", &[]),
+    // Of the tests: knows nothing of wayswitch.
+    ("apiserver", &[]),
     ("xtask", &[]),
 ];
 
 /// Heavy dependencies and the packages of ours that may name them.
-const OWNERS: [(&str, &[&str]); 10] = [
+const OWNERS: [(&str, &[&str]); 14] = [
     ("wasmtime", &["engine"]),
     // In ebpf-common it is one optional trait: the layouts may be written to maps.
     ("aya", &["redirect", "ebpf-common"]),
     ("aya-ebpf", &["ebpf-programs"]),
-    ("serde-saphyr", &["manifest"]),
+    // The checks of deploy/ and the API server of the tests read YAML of ours, and nothing of a user.
+    ("serde-saphyr", &["manifest", "deploy-checks", "apiserver"]),
     ("axum", &["agent"]),
     ("notify", &["agent"]),
     ("wit-bindgen", &["wayswitch-sdk"]),
@@ -53,6 +61,10 @@ const OWNERS: [(&str, &[&str]); 10] = [
     ("tonic", &["xds", "tests"]),
     ("prost", &["xds", "tests"]),
     ("tokio-rustls", &["xds"]),
+    ("kube", &["cluster"]),
+    ("k8s-openapi", &["cluster"]),
+    ("prometheus-client", &["agent"]),
+    ("flate2", &["agent", "tests"]),
 ];
 
 /// Packages that depend on the named ones and on nothing else at all: what they link is what runs in the sandbox.

@@ -10,7 +10,7 @@ use model::{Row, Store, Table};
 use serde_json::Value;
 
 use super::{Capture, Header, Rules};
-use crate::rules_folder::BUILT_IN;
+use crate::rules::BUILT_IN;
 
 /// What is said of a component that is not ours, and of why a row is not fresh.
 const CUSTOM: &str = "custom";

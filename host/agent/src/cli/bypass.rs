@@ -12,7 +12,7 @@ pub struct BypassFlags {
     #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with = "namespace")]
     pub service: Option<String>,
     /// Destinations of one namespace
-    #[arg(long, value_name = "NAMESPACE")]
+    #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
     /// The mesh.
     #[command(flatten)]

@@ -10,13 +10,13 @@ use super::{Output, TermFlags, Unresolved};
 /// made the difference.
 #[derive(Debug, Args)]
 #[command(override_usage = "wayswitch diff [OPTIONS] <BEFORE> <AFTER>\n       \
-                            wayswitch diff [OPTIONS] -f <PATH>... --with-...")]
+                            wayswitch diff [OPTIONS] [-f <PATH>]... --with-...")]
 pub struct DiffFlags {
-    /// Two meshes: manifests or captures. What was decided in a capture is compared as it was, unless flags say how to decide
-    #[arg(value_names = ["BEFORE", "AFTER"], num_args = 2, conflicts_with_all = ["paths", "With"])]
+    /// Two meshes: manifests, captures, or cluster:CONTEXT. What was decided in a capture is compared as it was, unless flags say how to decide
+    #[arg(value_names = ["BEFORE", "AFTER"], num_args = 2, required_unless_present = "With", conflicts_with_all = ["paths", "With"])]
     pub between: Vec<PathBuf>,
-    /// One mesh, decided in two ways; may be given several times
-    #[arg(short = 'f', long = "filename", value_name = "PATH", required_unless_present = "between", requires = "With")]
+    /// One mesh, decided in two ways; may be given several times [default: the cluster of the current context]
+    #[arg(short = 'f', long = "filename", value_name = "PATH", requires = "With")]
     pub paths: Vec<PathBuf>,
     /// How it is decided; before, where it is decided in two ways.
     #[command(flatten)]
@@ -39,6 +39,9 @@ pub struct DiffFlags {
 #[derive(Clone, Debug, Default, Args)]
 #[group(id = "With", multiple = true)]
 pub struct With {
+    /// The rules that decide after: a folder with config.yaml, or configmap:NAMESPACE/NAME
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["with_plugin", "with_settings"])]
+    pub with_rules: Option<String>,
     /// The component that decides after; the settings stay unless --with-settings is given
     #[arg(long, value_name = "COMPONENT.wasm")]
     pub with_plugin: Option<PathBuf>,
@@ -60,6 +63,14 @@ impl With {
     /// The terms with these in their places.
     pub fn applied(&self, terms: &TermFlags) -> TermFlags {
         let mut after = terms.clone();
+        if self.with_rules.is_some() {
+            after.rules.clone_from(&self.with_rules);
+            after.plugin = None;
+        }
+        if self.with_plugin.is_some() {
+            // Of the rules before nothing is left but who decides.
+            after.rules = None;
+        }
         after.plugin = self.with_plugin.clone().or(after.plugin);
         after.settings = self.with_settings.clone().or(after.settings);
         after.istio = self.with_istio.or(after.istio);

@@ -10,6 +10,9 @@ use super::MeshFlags;
 /// Flags of `lint`.
 #[derive(Debug, Args)]
 pub struct LintFlags {
+    /// Findings about objects of one namespace
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
     /// The mesh.
     #[command(flatten)]
     pub mesh: MeshFlags,

@@ -13,7 +13,7 @@ use super::mesh;
 use crate::capture::{self, Capture, CaptureLimits, Found, Header, Reader, Rules, Written};
 use crate::cli::CaptureFlags;
 use crate::config::{DEFAULT_ADMIN, admin_address};
-use crate::rules_folder::BUILT_IN;
+use crate::rules::BUILT_IN;
 
 /// Where an agent hands it out.
 const ENDPOINT: &str = "/capture";

@@ -110,7 +110,7 @@ fn change(row: &Differing) -> Value {
 /// Objects that the first line names.
 const LOST_NAMED_MAX: usize = 5;
 
-fn print(out: &mut impl Write, difference: &Difference, summary: bool) -> std::io::Result<()> {
+pub(super) fn print(out: &mut impl Write, difference: &Difference, summary: bool) -> std::io::Result<()> {
     print_lost(out, difference)?;
     for (namespace, rows) in difference.by_namespace() {
         writeln!(out, "Namespace {namespace}: {}", in_words(&counts(rows.iter().copied())))?;

@@ -25,7 +25,10 @@ pub(crate) fn run(flags: &ExplainFlags) -> anyhow::Result<ExitCode> {
 
 fn row(flags: &ExplainFlags) -> anyhow::Result<ExitCode> {
     let (Some(kind), Some(object)) = (flags.kind, &flags.object) else { bail!("KIND and NAMESPACE/NAME are needed") };
-    let key = key_of(kind, object)?;
+    let key = match &flags.namespace {
+        Some(namespace) => key_of(kind, &format!("{namespace}/{object}"))?,
+        None => key_of(kind, object)?,
+    };
     explained(&flags.mesh, |explainer| {
         let mut out = std::io::stdout().lock();
         match (explainer.row(&key), flags.output) {

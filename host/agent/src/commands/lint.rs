@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use model::ObjectKey;
 use model::lint::{Finding, Severity};
+use model::{Kind, ObjectKey};
 
 use super::mesh::{self, Place};
 use crate::cli::{Deny, LintFlags, LintOutput, RuleSeverity};
@@ -32,7 +32,13 @@ pub(crate) fn run(flags: &LintFlags) -> anyhow::Result<ExitCode> {
     };
     let decided = mesh::decide(&mesh.terms, mesh.store)?;
     let description = decided.component.description();
-    let found = model::lint::lint(&decided.store, decided.decider.table(), description);
+    let mut found = model::lint::lint(&decided.store, decided.decider.table(), description);
+    if let Some(namespace) = flags.namespace.as_deref() {
+        // What is wrong with the Namespace itself is wrong there, too.
+        found.retain(|it| {
+            *it.object.namespace == *namespace || it.object == ObjectKey::new(Kind::Namespace, "", namespace)
+        });
+    }
     let found = located(graded(found, &flags.rule_severity), &mesh.places);
     let mut out = std::io::stdout().lock();
     match flags.output {

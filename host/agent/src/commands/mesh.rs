@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use engine::{Engine, Limits, Loaded};
+use engine::{Engine, Limits, Loaded, Source};
 use manifest::FolderSource;
 use model::decider::Terms;
 use model::decision::Choice;
@@ -16,7 +16,9 @@ use model::{Decider, Name, ObjectKey, Store};
 
 use crate::capture::{Capture, Found, Header, Reader, Rules, is_capture};
 use crate::cli::TermFlags;
-use crate::rules_folder::DEFAULT_COMPONENT;
+use crate::rules::{DEFAULT_COMPONENT, Wanted};
+
+pub(crate) mod live;
 
 /// The exit status when an input cannot be read.
 pub(crate) const UNREADABLE: u8 = 2;
@@ -55,13 +57,17 @@ pub(crate) fn read(paths: &[PathBuf], flags: &TermFlags) -> Result<Mesh, ExitCod
 
 /// The same; what neither the flags nor a capture among the paths say is as in this one.
 pub(crate) fn read_like(paths: &[PathBuf], flags: &TermFlags, like: Option<&Header>) -> Result<Mesh, ExitCode> {
+    let paths = &*live::or_cluster(paths);
     let (at, capture) = open_capture(paths)?;
     let header = capture.as_ref().map(Reader::header).or(like);
     let known = header.map(|header| header.facts.clone()).unwrap_or_default();
-    let terms = with_rules(flags, header.and_then(|header| header.rules.clone()));
+    let mut terms = with_rules(flags, header.and_then(|header| header.rules.clone()));
     let mut store = Store::new(facts(flags, known)?);
     let mut places = HashMap::new();
-    read_into(paths, flags.keep_going, (at, capture), &mut store, &mut places)?;
+    read_into(paths, flags, (at, capture), &mut store, &mut places)?;
+    if let Some(wanted) = live::rules(paths, flags, &store)? {
+        terms.wanted = Some(Box::new(wanted));
+    }
     Ok(Mesh { store, places, terms })
 }
 
@@ -70,7 +76,7 @@ pub(crate) fn read_store(paths: &[PathBuf]) -> Result<Store, ExitCode> {
     let (at, capture) = open_capture(paths)?;
     let facts = capture.as_ref().map(|capture| capture.header().facts.clone());
     let mut store = Store::new(facts.unwrap_or_default());
-    read_into(paths, false, (at, capture), &mut store, &mut HashMap::new())?;
+    read_into(paths, &TermFlags::default(), (at, capture), &mut store, &mut HashMap::new())?;
     Ok(store)
 }
 
@@ -119,13 +125,13 @@ fn with_rules(flags: &TermFlags, rules: Option<Rules>) -> TermFlags {
 /// Objects of later paths win, whatever they come from.
 fn read_into(
     paths: &[PathBuf],
-    keep_going: bool,
+    flags: &TermFlags,
     (at, capture): (usize, Option<CaptureFile>),
     store: &mut Store,
     places: &mut HashMap<ObjectKey, Place>,
 ) -> Result<(), ExitCode> {
     let (before, rest) = paths.split_at(at);
-    read_manifests(before, keep_going, store, places)?;
+    read_objects(before, flags, store, places)?;
     let (Some(capture), Some((path, behind))) = (capture, rest.split_first()) else {
         return Ok(());
     };
@@ -138,7 +144,24 @@ fn read_into(
         Ok(())
     });
     read.map_err(|error| unreadable(path, &error))?;
-    read_manifests(behind, keep_going, store, places)
+    read_objects(behind, flags, store, places)
+}
+
+/// Manifests and clusters, in the order of the paths.
+fn read_objects(
+    mut paths: &[PathBuf],
+    flags: &TermFlags,
+    store: &mut Store,
+    places: &mut HashMap<ObjectKey, Place>,
+) -> Result<(), ExitCode> {
+    while let Some(at) = paths.iter().position(|path| live::is_cluster(path)) {
+        let (before, rest) = paths.split_at(at);
+        read_manifests(before, flags.keep_going, store, places)?;
+        let Some((cluster, behind)) = rest.split_first() else { break };
+        live::read(cluster, flags, store)?;
+        paths = behind;
+    }
+    read_manifests(paths, flags.keep_going, store, places)
 }
 
 fn read_manifests(
@@ -201,13 +224,18 @@ pub(crate) fn mesh_config(path: &Path) -> Result<model::Mesh, String> {
 /// Decides everything in `store`.
 pub(crate) fn decide(flags: &TermFlags, store: Store) -> anyhow::Result<Decided> {
     let captured = flags.captured.as_deref();
-    let terms = Terms {
-        settings: flags.settings.as_deref().unwrap_or_default().into(),
-        denied: captured.map_or(Choice::Direct, |rules| rules.denied.into()),
-        undecided: captured.map_or(Choice::Blocked, |rules| rules.undecided.into()),
-        unresolved: flags.unresolved.map(Into::into),
+    let (component, terms) = match flags.wanted.as_deref() {
+        Some(wanted) => by_rules(flags, wanted)?,
+        None => {
+            let terms = Terms {
+                settings: flags.settings.as_deref().unwrap_or_default().into(),
+                denied: captured.map_or(Choice::Direct, |rules| rules.denied.into()),
+                undecided: captured.map_or(Choice::Blocked, |rules| rules.undecided.into()),
+                unresolved: flags.unresolved.map(Into::into),
+            };
+            (load(flags.plugin.as_deref(), &terms.settings)?, terms)
+        }
     };
-    let component = load(flags.plugin.as_deref(), &terms.settings)?;
     if let Some(rules) = captured.filter(|rules| rules.sha256 != component.facts().digest) {
         eprintln!("warning: {}", another_component(rules, &component));
     }
@@ -218,6 +246,20 @@ pub(crate) fn decide(flags: &TermFlags, store: Store) -> anyhow::Result<Decided>
             anyhow::anyhow!("{row}{failure}")
         })?;
     Ok(Decided { store, decider, component, terms })
+}
+
+/// As an agent with these rules decides, but for what flags say.
+fn by_rules(flags: &TermFlags, wanted: &Wanted) -> anyhow::Result<(Loaded, Terms)> {
+    let Source { bytes, pin, terms, limits } = &wanted.source;
+    let mut terms = terms.clone();
+    if let Some(settings) = &flags.settings {
+        terms.settings = settings.as_str().into();
+    }
+    terms.unresolved = flags.unresolved.map(Into::into).or(terms.unresolved);
+    let component = Engine::new(Limits::default())?
+        .load(bytes, pin.as_deref(), &terms.settings, limits)
+        .with_context(|| wanted.component.clone())?;
+    Ok((component, terms))
 }
 
 /// What to know before decisions are compared with those of a capture.

@@ -13,7 +13,7 @@ use super::labels::quoted;
 use super::survey::Survey;
 use super::{Findings, codes};
 
-mod fields;
+pub(crate) mod fields;
 mod identity;
 mod targets;
 

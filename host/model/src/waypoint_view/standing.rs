@@ -86,7 +86,7 @@ pub fn serves(store: &Store, gateway: &Gateway) -> Name {
 
 /// Whether the Gateway's owner admits objects of this namespace (R11, R20, R21).
 pub fn admits_namespace(store: &Store, gateway: &Gateway, namespace: &Name) -> bool {
-    match admits(gateway, store.class(&gateway.class).map(|class| &**class)) {
+    match admits_of(store, gateway) {
         Admits::All => true,
         Admits::Same => gateway.meta.namespace == *namespace,
         Admits::Selected(None) => false,
@@ -96,6 +96,11 @@ pub fn admits_namespace(store: &Store, gateway: &Gateway, namespace: &Name) -> b
             selector.matches(object.map_or(&Labels::default(), |object| &object.meta.labels))
         }
     }
+}
+
+/// Whom the Gateway's owner admits (R11).
+pub fn admits_of(store: &Store, gateway: &Gateway) -> Admits {
+    admits(gateway, store.class(&gateway.class).map(|class| &**class))
 }
 
 impl std::fmt::Display for Admits {

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use super::issuer::Expected;
-use super::{Identity, Quoted, Refused, check_token_node};
+use super::{Identity, Quoted, Refused};
 
 /// How far the clocks of this node and of the issuer may be apart, in seconds.
 pub(super) const LEEWAY: u64 = 60;
@@ -65,13 +65,7 @@ pub(super) fn identity(payload: &[u8], expected: &Expected, now: u64) -> Result<
     if subject != format!("system:serviceaccount:{}:{}", identity.namespace, identity.service_account) {
         return Err(Refused::Claim { claim: "sub" });
     }
-    let is_expected =
-        |it: &super::ServiceAccount| it.namespace == identity.namespace && it.name == identity.service_account;
-    if !expected.service_accounts.iter().any(is_expected) {
-        return Err(Refused::ServiceAccount { found: Quoted::new(&identity.to_string()) });
-    }
-    check_token_node(&identity, &expected.node)?;
-    Ok(identity)
+    expected.admit(identity)
 }
 
 fn check_times(claims: &Claims, now: u64) -> Result<(), Refused> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::keys::{JWKS_BYTES_MAX, Keys};
-use super::{AuthError, Identity, Refused, Token, TokenVerifier, Verdict, claims, jwt};
+use super::{AuthError, Identity, Quoted, Refused, Token, TokenVerifier, Verdict, check_token_node, claims, jwt};
 use crate::files::read_file;
 use crate::reload::{Reloaded, Source};
 
@@ -44,6 +44,19 @@ impl Expected {
             service_accounts: vec![ServiceAccount { namespace: "istio-system".to_owned(), name: "ztunnel".to_owned() }],
             node: node.to_owned(),
         }
+    }
+
+    /// The one whom a good token speaks for, if that is who may ask here.
+    ///
+    /// # Errors
+    /// It is another service account, or of another node.
+    pub fn admit(&self, identity: Identity) -> Result<Identity, Refused> {
+        let is_it = |it: &ServiceAccount| it.namespace == identity.namespace && it.name == identity.service_account;
+        if !self.service_accounts.iter().any(is_it) {
+            return Err(Refused::ServiceAccount { found: Quoted::new(&identity.to_string()) });
+        }
+        check_token_node(&identity, &self.node)?;
+        Ok(identity)
     }
 }
 

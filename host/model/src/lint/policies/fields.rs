@@ -59,7 +59,7 @@ pub(super) fn is_http(rule: &Rule) -> bool {
     !http_attributes(rule).is_empty()
 }
 
-fn http_attributes(rule: &Rule) -> BTreeSet<&Name> {
+pub(crate) fn http_attributes(rule: &Rule) -> BTreeSet<&Name> {
     let is_http = |field: &&Field| values_of(&field.name) == Values::Http && !field.values.is_empty();
     let fields = rule.from.iter().chain(&rule.to).flatten().filter(is_http).map(|field| &field.name);
     let keys = rule.when.iter().map(|condition| &condition.key).filter(|key| values_of_key(key) == Values::Http);
@@ -102,7 +102,7 @@ pub(super) fn check(policy: &AuthorizationPolicy, found: &mut Findings) {
 
 /// Whether a DENY rule still fires when ztunnel has left out what it does not know: every clause has something that is
 /// not empty (R112). A rule without clauses matches everything.
-fn is_effective(rule: &Rule) -> bool {
+pub(crate) fn is_effective(rule: &Rule) -> bool {
     let remains = |fields: &Vec<Field>| {
         fields.iter().any(|field| values_of(&field.name) != Values::Http && !field.values.is_empty())
     };

@@ -1,0 +1,156 @@
+//! What the API server refused or how it could not be reached, in one line that says what the operator can do.
+
+/// A request that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Neither a kubeconfig nor the environment of a Pod says where the API server is.
+    #[error("no cluster: there is no usable kubeconfig, and this is no Pod with a service account: {why}")]
+    NoCluster {
+        /// What is missing where.
+        why: String,
+    },
+    /// RBAC does not let us.
+    #[error("may not {verb} {resource}: the role of this user or service account lacks it: {message}")]
+    Forbidden {
+        /// The verb of the request.
+        verb: &'static str,
+        /// The resource, `RESOURCE.GROUP`, with the namespace if it is about one.
+        resource: String,
+        /// What the API server said.
+        message: String,
+    },
+    /// The token or certificate does not count (any more).
+    #[error("the API server does not accept our credentials, log in again: {message}")]
+    Unauthorized {
+        /// What the API server said.
+        message: String,
+    },
+    /// The kind is not there: its CustomResourceDefinition is missing.
+    #[error("the API server does not know {resource}: install the CustomResourceDefinitions of {group}")]
+    NoSuchKind {
+        /// The resource.
+        resource: String,
+        /// Its API group.
+        group: String,
+    },
+    /// There is no such object.
+    #[error("{object} does not exist")]
+    NotFound {
+        /// Kind, namespace and name.
+        object: String,
+    },
+    /// Somebody else changed it in the meantime, or owns a field of it.
+    #[error("cannot {verb} {object}, somebody else holds or changed it: {message}")]
+    Conflict {
+        /// The verb of the request.
+        verb: &'static str,
+        /// Kind, namespace and name.
+        object: String,
+        /// What the API server said.
+        message: String,
+    },
+    /// The API server did not take it.
+    #[error("cannot {verb} {object}: {message} (HTTP {code})")]
+    Refused {
+        /// The verb of the request.
+        verb: &'static str,
+        /// Kind, namespace and name; or the resource.
+        object: String,
+        /// What the API server said.
+        message: String,
+        /// HTTP status.
+        code: u16,
+    },
+    /// What was sent makes no sense.
+    #[error("{object} cannot be read as the API server has it: {why}")]
+    Unreadable {
+        /// Kind, namespace and name.
+        object: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No answer, or none that can be read.
+    #[error("the API server cannot be reached to {verb} {object}: {why}")]
+    Unreachable {
+        /// The verb of the request.
+        verb: &'static str,
+        /// Kind, namespace and name; or the resource.
+        object: String,
+        /// Why, with all its causes.
+        why: String,
+    },
+}
+
+/// What a request was about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About<'a> {
+    /// `get`, `list`, `watch`, `create`, `patch`, `delete`: as RBAC calls it.
+    pub(crate) verb: &'static str,
+    /// The API group, empty for the core.
+    pub(crate) group: &'a str,
+    /// The resource, in the plural.
+    pub(crate) resource: &'a str,
+    /// Empty where it is about none, or about all.
+    pub(crate) namespace: &'a str,
+    /// The object; empty where it is about many.
+    pub(crate) name: &'a str,
+}
+
+impl About<'_> {
+    /// `gateways.gateway.networking.k8s.io shop/waypoint`, as far as it is about one.
+    pub(crate) fn object(&self) -> String {
+        let mut object = self.resource();
+        if !self.name.is_empty() {
+            object.push(' ');
+            if !self.namespace.is_empty() {
+                object.push_str(self.namespace);
+                object.push('/');
+            }
+            object.push_str(self.name);
+        } else if !self.namespace.is_empty() {
+            object.push_str(" in namespace ");
+            object.push_str(self.namespace);
+        }
+        object
+    }
+
+    fn resource(&self) -> String {
+        if self.group.is_empty() { self.resource.to_owned() } else { format!("{}.{}", self.resource, self.group) }
+    }
+
+    /// What went wrong with it.
+    pub(crate) fn failed(&self, error: kube::Error) -> Error {
+        let verb = self.verb;
+        let kube::Error::Api(status) = error else {
+            return Error::Unreachable { verb, object: self.object(), why: causes(&error) };
+        };
+        let message = status.message.clone();
+        match status.code {
+            401 => Error::Unauthorized { message },
+            403 => Error::Forbidden { verb, resource: self.object(), message },
+            // The kind is unknown where the path is, an object where the API server names it.
+            404 if status.reason != "NotFound" || status.details.as_ref().is_none_or(|it| it.name.is_empty()) => {
+                Error::NoSuchKind { resource: self.resource(), group: self.group.to_owned() }
+            }
+            404 => Error::NotFound { object: self.object() },
+            409 => Error::Conflict { verb, object: self.object(), message },
+            code => Error::Refused { verb, object: self.object(), message, code },
+        }
+    }
+}
+
+/// An error with all its causes, each once.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
