@@ -58,6 +58,13 @@ fn one_agent_writes_conditions_and_another_takes_over_when_it_stands_still() -> 
     wait_for("the second to write", PATIENCE, || {
         Ok(condition(&cluster, "productpage").filter(|it| it["status"] == "False"))
     })?;
+    // All of it, so that what is written later can only be the first's.
+    wait_for("the second to be done", PATIENCE, || {
+        let seen = second.admin().value("/conditions")?;
+        let is_done = seen["pending"] == 0 && seen["lastRoundSecondsAgo"].as_u64().is_some();
+        Ok((is_done && condition(&cluster, "mongodb").is_some_and(|it| it["status"] == "False")).then_some(()))
+    })?;
+    std::thread::sleep(std::time::Duration::from_millis(500));
     cluster.server.clear_audit();
     kill_process(process, Signal::CONT)?;
     wait_for("the first to be there again", PATIENCE, || Ok(first.admin().get("/healthz").ok()))?;
