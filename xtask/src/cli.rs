@@ -35,7 +35,7 @@ enum Command {
     },
     /// Runs every test. As root, or with CI=true, a kernel test that cannot run is a failure.
     Test,
-    /// Runs the agent against a real peer that is not ours. Needs root, and the peer's program.
+    /// Runs the agent against a real peer that is not ours: a ztunnel (as root), or a cluster. Exit status 2 if there is none.
     E2e {
         /// Against what.
         peer: e2e::Peer,

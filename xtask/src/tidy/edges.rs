@@ -32,6 +32,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "cluster",
             "agent",
             "apiserver",
+            "deploy-checks",
             "ebpf-common",
             "plugin-istio",
             "plugin-service-account",
