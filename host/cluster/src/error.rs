@@ -13,9 +13,9 @@ pub enum Error {
     /// RBAC does not let us.
     #[error("may not {verb} {resource}: the role of this user or service account lacks it: {message}")]
     Forbidden {
-        /// The verb of the request.
-        verb: &'static str,
-        /// The resource, `RESOURCE.GROUP`, with the namespace if it is about one.
+        /// The verb that is missing, as RBAC calls it.
+        verb: String,
+        /// The resource, `RESOURCE.GROUP`, with the namespace or object if it is about one.
         resource: String,
         /// What the API server said.
         message: String,
@@ -128,7 +128,11 @@ impl About<'_> {
         let message = status.message.clone();
         match status.code {
             401 => Error::Unauthorized { message },
-            403 => Error::Forbidden { verb, resource: self.object(), message },
+            403 => {
+                // A request may need a right beside that of its own verb: to apply is to create as well. The API server says which.
+                let (verb, resource) = named(&message).unwrap_or_else(|| (verb.to_owned(), self.object()));
+                Error::Forbidden { verb, resource, message }
+            }
             // The kind is unknown where the path is, an object where the API server names it.
             404 if status.reason != "NotFound" || status.details.as_ref().is_none_or(|it| it.name.is_empty()) => {
                 Error::NoSuchKind { resource: self.resource(), group: self.group.to_owned() }
@@ -138,6 +142,20 @@ impl About<'_> {
             code => Error::Refused { verb, object: self.object(), message, code },
         }
     }
+}
+
+/// Verb and resource of a refusal, from `... cannot VERB resource "RESOURCE" in API group "GROUP" ...`.
+fn named(message: &str) -> Option<(String, String)> {
+    let (_, rest) = message.split_once(" cannot ")?;
+    let (verb, rest) = rest.split_once(" resource \"")?;
+    let (resource, rest) = rest.split_once("\" in API group \"")?;
+    let (group, rest) = rest.split_once('"')?;
+    let mut named = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+    if let Some(namespace) = rest.strip_prefix(" in the namespace \"").and_then(|it| it.split('"').next()) {
+        named.push_str(" in namespace ");
+        named.push_str(namespace);
+    }
+    Some((verb.to_owned(), named))
 }
 
 /// An error with all its causes, each once.
@@ -153,4 +171,19 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_right_that_is_missing_and_not_the_one_that_was_asked_with() {
+        let message = r#"noderules.wayswitch.io "n1" is forbidden: User "system:serviceaccount:a:b" cannot create resource "noderules/status" in API group "wayswitch.io" at the cluster scope"#;
+        assert_eq!(named(message), Some(("create".to_owned(), "noderules/status.wayswitch.io".to_owned())));
+        let message =
+            r#"events is forbidden: User "u" cannot patch resource "events" in API group "" in the namespace "shop""#;
+        assert_eq!(named(message), Some(("patch".to_owned(), "events in namespace shop".to_owned())));
+        assert_eq!(named("no"), None);
+    }
 }

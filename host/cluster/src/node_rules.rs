@@ -274,6 +274,8 @@ async fn tell(recorder: &Recorder, rules: Option<&ConfigMapName>, node: &str, be
         ..ObjectReference::default()
     };
     if let Err(error) = recorder.publish(&event, &about).await {
-        tracing::debug!("an Event could not be written: {}", crate::error::causes(&error));
+        let events =
+            About { verb: "create", group: "events.k8s.io", resource: "events", namespace: &rules.namespace, name: "" };
+        tracing::warn!("an Event about the rules could not be written: {}", events.failed(error));
     }
 }

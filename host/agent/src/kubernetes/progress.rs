@@ -1,6 +1,6 @@
 //! How far following the cluster is: what is known of each kind, and what readers are told of that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,6 +18,8 @@ pub(super) struct Progress {
     kinds: usize,
     states: BTreeMap<Kind, State>,
     unread: BTreeMap<Kind, Vec<String>>,
+    /// Kinds that were told once, or cannot be. One that is behind by now was listed all the same.
+    told: BTreeSet<Kind>,
     /// What was saved is in force until all of it was told anew.
     restored: bool,
     stale_since: Option<u64>,
@@ -33,6 +35,7 @@ impl Progress {
             kinds: kinds.len(),
             states: BTreeMap::new(),
             unread: BTreeMap::new(),
+            told: BTreeSet::new(),
             restored,
             stale_since: restored.then(now),
             seen,
@@ -65,6 +68,9 @@ impl Progress {
                     }
                     None => tracing::debug!(%kind, ?state, "how it stands"),
                 }
+                if state.is_known() {
+                    self.told.insert(kind);
+                }
                 self.states.insert(kind, state);
             }
             Told::Unread(kind, lines) => {
@@ -87,7 +93,7 @@ impl Progress {
 
     /// Whether all kinds were told, or cannot be.
     pub(super) fn is_whole(&self) -> bool {
-        self.is_whole || self.states.len() == self.kinds && self.states.values().all(State::is_known)
+        self.is_whole || self.told.len() == self.kinds
     }
 
     fn publish(&mut self) {
@@ -108,4 +114,23 @@ impl Progress {
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_that_was_told_once_counts_although_its_watch_failed_since() {
+        let seen = Arc::new(ArcSwap::from_pointee(None));
+        let mut progress = Progress::new(&[Kind::Pod, Kind::Service], false, Arc::clone(&seen));
+        progress.take(Told::State(Kind::Service, State::Followed));
+        progress.take(Told::State(Kind::Service, State::Behind("its watch broke".to_owned())));
+        assert!(!progress.is_whole());
+        progress.take(Told::State(Kind::Pod, State::Absent));
+        assert!(progress.is_whole());
+        let seen = seen.load_full();
+        let seen = Option::as_ref(&seen).unwrap();
+        assert!(!seen.is_fresh && seen.stale_since.is_some() && seen.absent == ["Pod"], "{seen:?}");
+    }
 }
