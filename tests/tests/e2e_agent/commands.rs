@@ -265,7 +265,7 @@ fn without_files_and_without_a_cluster_one_line_says_both() -> Result<()> {
 
 #[test]
 fn a_command_line_that_makes_no_sense_is_exit_status_2() -> Result<()> {
-    for arguments in [&[][..], &["decide"], &["resolve"], &["resolve", "-f", "x", "--outputs", "json"]] {
+    for arguments in [&[][..], &["decide"], &["resolve", "-f", "x", "--outputs", "json"]] {
         let (status, out, err) = texts(&run(arguments)?);
         assert_eq!((status, out.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(err.contains("Usage: wayswitch"), "{err}");
