@@ -1,7 +1,8 @@
 //! What a mesh of full size costs: memory, the first decision of everything, one change, a namespace's change, and a minute
 //! of ordinary life. Not a test: it prints each figure beside its goal. Run by `cargo bench --profile dev --bench scale`.
 //!
-//! Time is the CPU time of the one thread that does the work, which a busy machine disturbs least.
+//! Time is the CPU time of the one thread that does the work, which a busy machine disturbs least. What a change of one Pod
+//! costs is measured up to the kernel's key, so this needs root, as the agent does.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
@@ -10,6 +11,7 @@
 )]
 
 use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +22,10 @@ use model::decision::Choice;
 use model::input::{Input, Shared};
 use model::object::{Kind, ObjectKey};
 use model::projection::node_input;
+use model::sink::{Decided, Sink, Step};
 use model::{Decider, Description, Event, Facts, Name, Object, Pod, Resolver, Store};
 use plugin_istio::Istio;
+use redirect::{Config, Redirect, RedirectSink, cgroup2_mount};
 use rustix::time::{ClockId, clock_gettime};
 use tests::candidate::artifact;
 use tests::mesh::{MeshSize, USE_WAYPOINT};
@@ -99,6 +103,34 @@ struct Mesh {
     decider: Decider,
 }
 
+/// A kernel that redirects nobody: a cgroup without processes.
+struct Kernel {
+    cgroup: PathBuf,
+    sink: Option<RedirectSink>,
+}
+
+impl Kernel {
+    fn of(mesh: &Mesh) -> Self {
+        let unique = format!("wayswitch-scale-{}", std::process::id());
+        let cgroup = cgroup2_mount().unwrap().join(&unique);
+        std::fs::create_dir(&cgroup).unwrap();
+        let mut config = Config::new(&cgroup);
+        config.pin_dir = Path::new("/sys/fs/bpf").join(unique);
+        let mut sink = RedirectSink::new(Redirect::open(&config).unwrap());
+        sink.prepare(mesh.decided()).unwrap();
+        sink.commit().unwrap();
+        Self { cgroup, sink: Some(sink) }
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        let sink = self.sink.take().unwrap();
+        sink.into_redirect().detach().unwrap();
+        std::fs::remove_dir(&self.cgroup).unwrap();
+    }
+}
+
 impl Mesh {
     fn of(rules: &Rules, size: MeshSize) -> Self {
         let mut store = Store::new(Facts::default());
@@ -110,6 +142,19 @@ impl Mesh {
     fn apply(&mut self, event: Event) -> usize {
         let changes = self.store.apply(event);
         self.decider.apply(&self.store, &changes).len()
+    }
+
+    /// The same, and into the kernel.
+    fn apply_to(&mut self, kernel: &mut Kernel, event: Event) {
+        let objects = vec![event.key()];
+        let changes = self.store.apply(event);
+        let moved = self.decider.apply(&self.store, &changes);
+        let step = Step { objects, changes, moved, mesh: false };
+        kernel.sink.as_mut().unwrap().update(self.decided(), &step).unwrap();
+    }
+
+    fn decided(&self) -> Decided<'_> {
+        Decided { store: &self.store, table: self.decider.table() }
     }
 
     /// Every so-manieth Pod that is a row.
@@ -203,26 +248,28 @@ fn ask(mesh: &Mesh) {
     println!("asking the component {} questions: {spread}; goal {ASK_GOAL:?}: {reached}", inputs.len());
 }
 
-/// Medians: a change to a row that is known, to one that is not, a Pod that comes, one that goes.
+/// Medians, table and kernel key included: a change to a row that is known, to one that is not, a Pod that comes, one that
+/// goes.
 fn one_pod(size: &str, mut mesh: Mesh) -> [Duration; 4] {
     println!("one Pod of {size} ({} rows)", mesh.decider.table().len());
+    let mut kernel = Kernel::of(&mesh);
     let mut times: [Vec<Duration>; 4] = Default::default();
     for (at, pod) in mesh.pods(CHANGES).into_iter().cycle().take(CHANGES).enumerate() {
         // A reader holds the table while it changes.
         let reader = mesh.decider.table().clone();
         let mut moved = pod.clone();
         moved.addresses = [std::net::Ipv4Addr::from(0xc633_0000 + at as u32).into()].into();
-        times[0].push(timed(|| mesh.apply(Event::Apply(Object::Pod(moved.clone())))).1);
+        times[0].push(timed(|| mesh.apply_to(&mut kernel, Event::Apply(Object::Pod(moved.clone())))).1);
         let mut other = pod.clone();
         let word = Name::from(format!("w{at}"));
         other.meta.labels = pod.meta.labels.iter().cloned().chain([(Name::from(USE_WAYPOINT), word)]).collect();
-        times[1].push(timed(|| mesh.apply(Event::Apply(Object::Pod(other)))).1);
+        times[1].push(timed(|| mesh.apply_to(&mut kernel, Event::Apply(Object::Pod(other)))).1);
         let mut new = pod.clone();
         new.meta.name = format!("{}-new", pod.meta.name).into();
         let key = Object::Pod(new.clone()).key();
-        times[2].push(timed(|| mesh.apply(Event::Apply(Object::Pod(new)))).1);
-        times[3].push(timed(|| mesh.apply(Event::Delete(key))).1);
-        mesh.apply(Event::Apply(Object::Pod(pod)));
+        times[2].push(timed(|| mesh.apply_to(&mut kernel, Event::Apply(Object::Pod(new)))).1);
+        times[3].push(timed(|| mesh.apply_to(&mut kernel, Event::Delete(key))).1);
+        mesh.apply_to(&mut kernel, Event::Apply(Object::Pod(pod)));
         drop(reader);
     }
     let goals = [KNOWN_GOAL, UNKNOWN_GOAL, KNOWN_GOAL, KNOWN_GOAL];

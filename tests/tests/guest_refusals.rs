@@ -319,7 +319,7 @@ impl Steady {
     /// Decision and reason of being degraded.
     fn row(&self, kind: RowKind, namespace: &str, name: &str) -> Result<(String, Option<&str>)> {
         let row = self.table().get(&RowKey::new(kind, namespace, name)).context("no such row")?;
-        Ok((row.decision.to_string(), row.degraded.as_deref()))
+        Ok((row.decision.to_string(), row.degraded.as_deref().map(String::as_str)))
     }
 }
 

@@ -366,7 +366,7 @@ fn looks(table: &Table) -> Vec<(RowKey, Look)> {
 }
 
 fn look(row: &Row) -> Look {
-    (row.subject.clone(), (*row.decision).clone(), row.revision, row.degraded.as_deref().map(str::to_owned))
+    (row.subject.clone(), (*row.decision).clone(), row.revision, row.degraded.as_deref().cloned())
 }
 
 fn show(change: &RowChange) -> (String, Option<Look>, Option<Look>) {

@@ -142,7 +142,8 @@ fn dressed(object: Object, seed: u64) -> Object {
             pod.terminating = one_of(2, 8) == 0;
             pod.node = (one_of(5, 2) == 0).then(|| "node".into());
             let ports = if one_of(7, 2) == 0 { vec![("web".into(), 8080)] } else { Vec::new() };
-            pod.template = PodTemplate { workload: (one_of(9, 2) == 0).then(|| "runs".into()), ports }.into();
+            let workload = (one_of(9, 2) == 0).then(|| "runs".into());
+            pod.template = PodTemplate { workload, ports, ..PodTemplate::clone(&pod.template) }.into();
             if one_of(11, 2) == 0 {
                 pod.meta.annotations = annotated(&pod.meta.annotations, "ambient.istio.io/redirection", "enabled");
             }

@@ -218,7 +218,7 @@ fn pod(pod: &Pod) -> Fields {
     let unready = (!pod.ready).then(|| json!([{ "type": "Ready", "status": "False" }]));
     let ips = pod.addresses.iter().map(ToString::to_string).chain(pod.bad_address.iter().map(ToString::to_string));
     let spec = Fields::default()
-        .with("serviceAccountName", text(&pod.service_account))
+        .with("serviceAccountName", text(pod.service_account()))
         .with("hostNetwork", pod.host_network)
         .with("nodeName", optional(pod.node.as_ref()))
         .with("containers", containers);

@@ -226,17 +226,15 @@ impl Decider {
 
     /// Puts a row into the table; one that only looks different keeps its revision and is not told.
     fn place(&mut self, key: RowKey, after: Option<Row>, moved: &mut Vec<RowChange>) {
-        let before = self.table.get(&key).cloned();
-        match (&before, after) {
+        // The table is not looked at first: in a large mesh, that costs more than all the rest.
+        let before = self.table.set(key.clone(), after.clone());
+        match (before, after) {
             (None, None) => {}
             (Some(before), Some(mut after)) if before.same_effect(&after) => {
                 after.revision = before.revision;
                 self.table.set(key, Some(after));
             }
-            (_, after) => {
-                self.table.set(key.clone(), after.clone());
-                moved.push(RowChange { key, before, after });
-            }
+            (before, after) => moved.push(RowChange { key, before, after }),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Kubernetes Services, as far as waypoint selection reads them.
 
-use std::net::IpAddr;
+use crate::addresses::Addresses;
 
 use crate::name::{Labels, Name};
 use crate::object::Meta;
@@ -15,7 +15,7 @@ pub struct Service {
     /// `spec.clusterIP: None` (R33).
     pub headless: bool,
     /// Its virtual addresses; empty for a headless Service.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Addresses,
     /// A cluster IP that is no address, as written (R41, Q7).
     pub bad_address: Option<Name>,
     /// `spec.ports`.
@@ -78,7 +78,7 @@ impl Service {
             meta: Meta::named(namespace, name),
             external_name: false,
             headless: false,
-            addresses: Vec::new(),
+            addresses: Addresses::default(),
             bad_address: None,
             ports: Vec::new(),
             selector: Labels::default(),

@@ -13,7 +13,7 @@ use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
 /// Entries of a chunk. A change copies one where a clone shares it; each has an overhead of about 150 bytes.
-const CHUNK_MAX: usize = 16;
+const CHUNK_MAX: usize = 24;
 /// A chunk of fewer goes to the one before it.
 const CHUNK_MIN: usize = CHUNK_MAX / 4;
 

@@ -185,8 +185,9 @@ pub struct Row {
     pub decision: Arc<Decision>,
     /// The revision of the mesh at which this row last moved.
     pub revision: u64,
-    /// Why the row holds its last good answer, or the declared default, instead of a fresh one.
-    pub degraded: Option<Arc<str>>,
+    /// Why the row holds its last good answer, or the declared default, instead of a fresh one. One word: nearly all rows
+    /// have none.
+    pub degraded: Option<Arc<String>>,
 }
 
 impl Row {

@@ -11,14 +11,12 @@ use crate::object::Meta;
 pub struct Pod {
     /// Metadata.
     pub meta: Meta,
-    /// `spec.serviceAccountName`, `default` where it is not set.
-    pub service_account: Name,
     /// `status.phase` is Succeeded or Failed.
     pub finished: bool,
     /// `status.podIPs`, else `status.podIP`.
     pub addresses: Addresses,
-    /// A pod IP that is no address, as written (R48).
-    pub bad_address: Option<Name>,
+    /// A pod IP that is no address, as written (R48). Boxed: there are many Pods, and hardly one has it.
+    pub bad_address: Option<Box<Name>>,
     /// `spec.hostNetwork`: not looked up by address (R97).
     pub host_network: bool,
     /// It has a container `istio-proxy`: a sidecar, or a gateway's proxy (R75).
@@ -34,8 +32,10 @@ pub struct Pod {
 }
 
 /// What all replicas of a workload have in common, kept once for all of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PodTemplate {
+    /// `spec.serviceAccountName`, `default` where it is not set.
+    pub service_account: Name,
     /// The name of what runs it: a Deployment, a StatefulSet, a CronJob; none: it runs by itself.
     pub workload: Option<Name>,
     /// Its containers' TCP ports that have a name, in their order, each name once (R142).
@@ -44,6 +44,12 @@ pub struct PodTemplate {
 
 /// Shared by all Pods of which nothing is known.
 static NO_TEMPLATE: LazyLock<Arc<PodTemplate>> = LazyLock::new(Arc::default);
+
+impl Default for PodTemplate {
+    fn default() -> Self {
+        Self { service_account: "default".into(), workload: None, ports: Vec::new() }
+    }
+}
 
 impl PodTemplate {
     /// The number of a port by its name.
@@ -57,7 +63,6 @@ impl Pod {
     pub fn named(namespace: &str, name: &str) -> Self {
         Self {
             meta: Meta::named(namespace, name),
-            service_account: "default".into(),
             finished: false,
             addresses: Addresses::default(),
             bad_address: None,
@@ -68,6 +73,11 @@ impl Pod {
             node: None,
             template: Arc::clone(&NO_TEMPLATE),
         }
+    }
+
+    /// The service account it runs as.
+    pub fn service_account(&self) -> &Name {
+        &self.template.service_account
     }
 
     /// The name of its workload: what runs it, else its own.

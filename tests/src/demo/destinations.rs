@@ -102,7 +102,7 @@ fn found(mesh: &Store, chosen: &Chosen) -> Result<Destination> {
 
 fn addresses(mesh: &Store, key: &RowKey) -> Option<Vec<IpAddr>> {
     match mesh.row(key)? {
-        RowObject::Service(service) => Some(service.addresses.clone()),
+        RowObject::Service(service) => Some(service.addresses.to_vec()),
         RowObject::Pod(pod) => Some(pod.addresses.to_vec()),
         // The example has no other kinds.
         _ => None,

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "support code of tests: an address that does not parse is a mistake in a test")]
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use model::gateway::{HBONE_PORT, Listener, StatusAddress};
 use model::selector::{Requirement, Selector};
@@ -187,7 +188,7 @@ impl Draft<Service> {
     /// With one more cluster IP.
     #[must_use]
     pub fn address(mut self, ip: &str) -> Self {
-        self.0.addresses.push(parsed(ip));
+        self.0.addresses = self.0.addresses.iter().copied().chain([parsed(ip)]).collect();
         self
     }
 
@@ -237,7 +238,7 @@ impl Draft<Pod> {
     /// Run as this service account.
     #[must_use]
     pub fn service_account(mut self, name: &str) -> Self {
-        self.0.service_account = name.into();
+        Arc::make_mut(&mut self.0.template).service_account = name.into();
         self
     }
 

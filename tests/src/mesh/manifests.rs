@@ -183,7 +183,7 @@ fn pod(o: &Pod) -> Value {
     let mut ips: Vec<Value> = o.addresses.iter().map(|ip| json!({ "ip": ip })).collect();
     ips.extend(o.bad_address.iter().map(|ip| json!({ "ip": ip })));
     let containers = if o.has_proxy { json!([{ "name": "istio-proxy" }]) } else { json!([]) };
-    let spec = json!({ "serviceAccountName": o.service_account, "hostNetwork": o.host_network,
+    let spec = json!({ "serviceAccountName": o.service_account(), "hostNetwork": o.host_network,
         "containers": containers });
     let phase = if o.finished { "Succeeded" } else { "Running" };
     json!({ "spec": spec, "status": { "phase": phase, "podIPs": ips } })

@@ -125,7 +125,7 @@ impl<'a> Oracle<'a> {
             let labels = meta.labels.clone();
             match object {
                 Object::Service(o) if !o.external_name && o.bad_address.is_none() => {
-                    let (hosts, addresses) = (vec![o.host(&self.facts.cluster_domain)], o.addresses.clone());
+                    let (hosts, addresses) = (vec![o.host(&self.facts.cluster_domain)], o.addresses.to_vec());
                     rows.insert(key(RowKind::Service), Expected { hosts, addresses, by_address: true, labels });
                 }
                 Object::Pod(o) if !o.finished && o.bad_address.is_none() && !o.addresses.is_empty() => {

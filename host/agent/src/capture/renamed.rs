@@ -65,7 +65,7 @@ fn renamed_table(table: &Table, pseudonyms: &Pseudonyms) -> Table {
             decision: Arc::new(pseudonyms.decision(&row.decision)),
             revision: row.revision,
             // The reason may be a component's text.
-            degraded: row.degraded.as_ref().map(|_| DEGRADED.into()),
+            degraded: row.degraded.as_ref().map(|_| Arc::new(DEGRADED.to_owned())),
         };
         renamed.set(pseudonyms.key(key), Some(row));
     }

@@ -78,7 +78,7 @@ fn capture(rules: Option<Rules>) -> Capture {
         let part = (at > 0).then(|| format!("192.0.2.{at}").into());
         let key = RowKey { part, ..RowKey::new(kind, "secret-ns", "secret-cart") };
         let subject = Subject { hosts, addresses: [ip("192.0.2.9")].into(), dialled_by_address: at != 2 };
-        let degraded = (at == 3).then(|| Arc::from("the component said: secret"));
+        let degraded = (at == 3).then(|| Arc::new("the component said: secret".to_owned()));
         let decision = Arc::new(decision);
         let row = Row { subject, input: wire::unknown_input(), decision, revision: at as u64, degraded };
         table.set(key, Some(row));

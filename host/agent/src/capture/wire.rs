@@ -86,7 +86,7 @@ struct RowLine<'a> {
     dialled_by_address: bool,
     revision: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    degraded: Option<Arc<str>>,
+    degraded: Option<Arc<String>>,
     /// A text of its own, since most rows have one of a few.
     #[serde(borrow)]
     decision: &'a RawValue,

@@ -72,7 +72,7 @@ impl Mesh {
         let mut store = Store::new(Facts::default());
         for name in &services {
             let meta = Meta::named("shop", name);
-            let addresses = vec![[10, 0, 0, 1].into()];
+            let addresses = [[10, 0, 0, 1].into()].into();
             store.apply(Event::Apply(Object::Service(Service { meta, addresses, ..Service::named("shop", name) })));
         }
         Self { services, store }
@@ -81,7 +81,7 @@ impl Mesh {
     pub(crate) fn label(&mut self, name: &str, waypoint: &str) {
         let labels = [("istio.io/use-waypoint", waypoint)].into_iter().collect();
         let meta = Meta { labels, ..Meta::named("shop", name) };
-        let service = Service { meta, addresses: vec![[10, 0, 0, 1].into()], ..Service::named("shop", name) };
+        let service = Service { meta, addresses: [[10, 0, 0, 1].into()].into(), ..Service::named("shop", name) };
         self.store.apply(Event::Apply(Object::Service(service)));
     }
 

@@ -17,14 +17,13 @@ const JOB_DIGITS: std::ops::RangeInclusive<usize> = 8..=10;
 
 pub(super) fn pod(root: &View<'_, '_>, with: &Context<'_>) -> Result<Pod, Misfit> {
     let mut pod = Pod { meta: meta(root, Scope::Namespace, with)?, ..Pod::named("", "") };
-    pod.service_account = with.name("default");
-    let mut template = PodTemplate { workload: workload(root, &pod.meta.labels, with)?, ports: Vec::new() };
+    let mut template = PodTemplate { workload: workload(root, &pod.meta.labels, with)?, ..PodTemplate::default() };
     if let Some(meta) = root.field("metadata")? {
         pod.terminating = meta.field("deletionTimestamp")?.is_some();
     }
     if let Some(spec) = root.field("spec")? {
         if let Some(name) = spec.text_field("serviceAccountName")?.filter(|name| !name.is_empty()) {
-            pod.service_account = with.name(name);
+            template.service_account = with.name(name);
         }
         pod.host_network = spec.is_set("hostNetwork")?;
         pod.node = spec.text_field("nodeName")?.filter(|name| !name.is_empty()).map(|name| with.name(name));
@@ -53,7 +52,7 @@ pub(super) fn pod(root: &View<'_, '_>, with: &Context<'_>) -> Result<Pod, Misfit
         }
     }
     let (addresses, bad_address) = parse_addresses(&written);
-    (pod.addresses, pod.bad_address) = (addresses.into(), bad_address);
+    (pod.addresses, pod.bad_address) = (addresses, bad_address.map(Box::new));
     Ok(pod)
 }
 

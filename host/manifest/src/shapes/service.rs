@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use model::service::{Distribution, IpFamilies, Port};
-use model::{Name, Service};
+use model::{Addresses, Name, Service};
 
 use super::Context;
 use super::meta::{Scope, meta};
@@ -59,9 +59,7 @@ pub(super) fn port(view: &View<'_, '_>, number: &str, protocol: Name, with: &Con
 }
 
 /// The addresses that parse, and the first that does not.
-pub(super) fn parse_addresses(written: &[Name]) -> (Vec<IpAddr>, Option<Name>) {
-    // Not collected from the iterator: that makes room for four, and there are many Pods with one.
-    let mut addresses = Vec::with_capacity(written.len());
-    addresses.extend(written.iter().filter_map(|ip| ip.parse::<IpAddr>().ok()));
+pub(super) fn parse_addresses(written: &[Name]) -> (Addresses, Option<Name>) {
+    let addresses = written.iter().filter_map(|ip| ip.parse::<IpAddr>().ok()).collect();
     (addresses, written.iter().find(|ip| ip.parse::<IpAddr>().is_err()).cloned())
 }

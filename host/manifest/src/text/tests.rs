@@ -238,7 +238,7 @@ extra: {a: [!!binary aGk=, 0x1F, 1e999]}
 ";
     let Object::Pod(pod) = object(text) else { panic!("no pod") };
     assert_eq!(pod.meta, Meta::named("default", "a"));
-    assert_eq!(&*pod.service_account, "default");
+    assert_eq!(&**pod.service_account(), "default");
     assert!(pod.addresses.is_empty() && !pod.finished && !pod.host_network && pod.bad_address.is_none());
     let gateway = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: g}\n";
     for rest in [
@@ -310,8 +310,8 @@ fn addresses_of_services_and_pods() {
     let check = |kind: &str, rest: &str, addresses: &[&str], bad: Option<&str>| {
         let text = format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: a}}\n{rest}\n");
         let (found, found_bad) = match object(&text) {
-            Object::Service(service) => (service.addresses, service.bad_address),
-            Object::Pod(pod) => (pod.addresses.to_vec(), pod.bad_address),
+            Object::Service(service) => (service.addresses.to_vec(), service.bad_address),
+            Object::Pod(pod) => (pod.addresses.to_vec(), pod.bad_address.map(|text| *text)),
             other => panic!("{other:?}"),
         };
         assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), addresses, "{text}");
@@ -341,8 +341,8 @@ fn pods_and_services_have_their_other_fields() {
         Object::Pod(pod) => pod,
         other => panic!("{other:?}"),
     };
-    assert_eq!(&*pod("spec: {serviceAccountName: robot}").service_account, "robot");
-    assert_eq!(&*pod("spec: {serviceAccountName: ''}").service_account, "default");
+    assert_eq!(&**pod("spec: {serviceAccountName: robot}").service_account(), "robot");
+    assert_eq!(&**pod("spec: {serviceAccountName: ''}").service_account(), "default");
     assert!(pod("spec: {hostNetwork: true}").host_network);
     for (phase, finished) in [("Succeeded", true), ("Failed", true), ("Running", false), ("Pending", false)] {
         assert_eq!(pod(&format!("status: {{phase: {phase}}}")).finished, finished, "{phase}");

@@ -90,7 +90,7 @@ fn full_service() -> Service {
         meta: full_meta("shop"),
         external_name: true,
         headless: false,
-        addresses: vec![[10, 0, 0, 1].into(), "fd00::1".parse().unwrap()],
+        addresses: [[10, 0, 0, 1].into(), "fd00::1".parse().unwrap()].into(),
         bad_address: Some("10.0.0.300".into()),
         ports: ports(),
         selector: labels(&[("app", "cart")]),
@@ -154,22 +154,22 @@ fn full_policy() -> AuthorizationPolicy {
 fn pods() -> (Pod, Pod) {
     let full = Pod {
         meta: full_meta("shop"),
-        service_account: "robot".into(),
         finished: true,
         addresses: [[10, 0, 0, 1].into(), "::ffff:10.0.0.1".parse().unwrap()].into(),
-        bad_address: Some("".into()),
+        bad_address: Some(Box::new("".into())),
         host_network: true,
         has_proxy: true,
         ready: false,
         terminating: true,
         node: Some("node-a".into()),
         template: PodTemplate {
+            service_account: "robot".into(),
             workload: Some("cart-12345678".into()),
             ports: vec![("web".into(), 8080), ("grpc".into(), 9090)],
         }
         .into(),
     };
-    let portless = PodTemplate { workload: Some("cart".into()), ports: Vec::new() };
+    let portless = PodTemplate { workload: Some("cart".into()), ..PodTemplate::default() };
     let replica = Pod { template: portless.into(), ..Pod::named("shop", "it") };
     (full, replica)
 }

@@ -14,7 +14,7 @@ use crate::service_entry::{AddressRange, EntryEndpoint, Resolution, ServiceEntry
 use crate::store::{Event, Facts};
 use crate::table::{Row, RowKind};
 use crate::waypoint_view::GATEWAY_NAME;
-use crate::workload::Pod;
+use crate::workload::{Pod, PodTemplate};
 
 mod policies;
 mod workloads;
@@ -42,7 +42,7 @@ fn gateway(namespace: &str, name: &str, address: &str, pairs: &[(&str, &str)]) -
 }
 
 fn service(name: &str) -> Service {
-    let addresses = vec![[10, 1, 0, 1].into()];
+    let addresses = [[10, 1, 0, 1].into()].into();
     Service { addresses, selector: labels(&[("app", name)]), ..Service::named("shop", name) }
 }
 
@@ -53,7 +53,8 @@ fn pod(namespace: &str, name: &str, pairs: &[(&str, &str)]) -> Pod {
 
 /// An instance of waypoint `shop/w`, with an account of this name.
 fn instance(account: &str) -> Object {
-    Object::Pod(Pod { service_account: account.into(), ..pod("shop", "w-1", &[(GATEWAY_NAME, "w")]) })
+    let template = PodTemplate { service_account: account.into(), ..PodTemplate::default() };
+    Object::Pod(Pod { template: template.into(), ..pod("shop", "w-1", &[(GATEWAY_NAME, "w")]) })
 }
 
 /// Service `cart` with one Pod, behind waypoint `w`; the namespace is in the mesh, and so is that of one client.
@@ -213,16 +214,16 @@ fn gateways_need_the_label_an_address_and_a_waypoint_that_they_find() {
     check(vec![ingress_pod()], with_label(through_w()), &[]);
     let by_ip = || with_label(through(&["shop/w@10.9.0.1 100"]));
     check(vec![ingress_pod()], by_ip(), &["gateway R74 High 1"]);
-    let in_front = Service { addresses: vec![[10, 9, 0, 1].into()], ..Service::named("shop", "w") };
+    let in_front = Service { addresses: [[10, 9, 0, 1].into()].into(), ..Service::named("shop", "w") };
     check(vec![ingress_pod(), Object::Service(in_front)], by_ip(), &[]);
-    let pending = Service { addresses: Vec::new(), ..service("cart") };
+    let pending = Service { addresses: [].into(), ..service("cart") };
     let expected = ["no-address R37 High 2 it has no cluster IP", "gateway R72 High 1"];
     check(vec![ingress_pod(), Object::Service(pending)], with_label(through_w()), &expected);
 }
 
 #[test]
 fn a_headless_service_is_passed_by_everybody_unless_its_pods_have_the_waypoint() {
-    let headless = || vec![Object::Service(Service { headless: true, addresses: Vec::new(), ..service("cart") })];
+    let headless = || vec![Object::Service(Service { headless: true, addresses: [].into(), ..service("cart") })];
     let rows = [(cart(), through_w())];
     let shown_of = |decided: &[(RowKey, Decision)]| {
         shown(&destination([shop(), headless()].concat(), decided, "Service shop/cart"))

@@ -27,7 +27,7 @@ fn meta(name: &str, pairs: &[(&str, &str)]) -> Meta {
 }
 
 fn service(pairs: &[(&str, &str)]) -> Object {
-    let addresses = vec![[10, 1, 0, 1].into()];
+    let addresses = [[10, 1, 0, 1].into()].into();
     Object::Service(Service { meta: meta("cart", pairs), addresses, ..Service::named("shop", "cart") })
 }
 

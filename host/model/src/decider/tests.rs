@@ -164,7 +164,7 @@ fn a_row_that_fails_keeps_its_last_good_decision_and_costs_no_other_its_own() {
     assert_eq!(mesh.shown("b"), ("direct".into(), false));
     assert_eq!(mesh.decider.degraded().iter().collect::<Vec<_>>(), [&key("a")]);
     let row = mesh.decider.table().get(&key("a")).unwrap();
-    let why = row.degraded.as_deref();
+    let why = row.degraded.as_deref().map(String::as_str);
     assert_eq!((why, row.revision), (Some("out of fuel [limit: fuel: 1000]"), 3), "why, and since when it is so");
 }
 

@@ -54,7 +54,7 @@ fn service(name: &str, labels: &[(&str, &str)]) -> Object {
 fn service_at(name: &str, labels: &[(&str, &str)], ip: &str) -> Object {
     Object::Service(Service {
         meta: labelled("shop", name, labels),
-        addresses: vec![ip.parse().unwrap()],
+        addresses: [ip.parse().unwrap()].into(),
         selector: pairs(&[("app", name)]),
         ..Service::named("shop", name)
     })

@@ -49,7 +49,7 @@ pub(super) fn annotations_of<'a>(object: &RowObject<'a>) -> &'a Labels {
 /// Of workloads that say what they run as.
 pub(super) fn account_of<'a>(object: &RowObject<'a>) -> Option<&'a Name> {
     let account = match object {
-        RowObject::Pod(pod) => &pod.service_account,
+        RowObject::Pod(pod) => pod.service_account(),
         RowObject::WorkloadEntry(entry) => &entry.service_account,
         RowObject::EntryEndpoint { endpoint, .. } => &endpoint.service_account,
         _ => return None,
@@ -67,7 +67,7 @@ pub(crate) fn subject(store: &Store, object: &RowObject<'_>) -> Subject {
             let meta = &service.meta;
             let host = [&*meta.name, ".", &meta.namespace, ".svc.", &store.facts().cluster_domain].concat();
             let hosts = [host.into()].into();
-            Subject { hosts, addresses: service.addresses.as_slice().into(), dialled_by_address: true }
+            Subject { hosts, addresses: service.addresses.clone(), dialled_by_address: true }
         }
         RowObject::ServiceEntry { entry, hosts, .. } => {
             let ranges = hosts.iter().flat_map(|host| entry.addresses_of(host));

@@ -13,7 +13,7 @@ use crate::selector::Selector;
 use crate::service::Service;
 use crate::store::{Event, Node};
 use crate::table::{Row, RowKind};
-use crate::workload::Pod;
+use crate::workload::{Pod, PodTemplate};
 use crate::workload_entry::WorkloadEntry;
 
 fn description(reach: Reach, fields: Fields) -> Arc<Description> {
@@ -42,8 +42,8 @@ fn labelled(namespace: &str, name: &str, labels: &[(&str, &str)]) -> Meta {
 fn pod(namespace: &str, name: &str, labels: &[(&str, &str)]) -> Object {
     Object::Pod(Pod {
         meta: labelled(namespace, name, labels),
-        service_account: format!("{name}-account").into(),
         addresses: [[10, 0, 0, 1].into()].into(),
+        template: PodTemplate { service_account: format!("{name}-account").into(), ..PodTemplate::default() }.into(),
         ..Pod::named(namespace, name)
     })
 }
@@ -219,7 +219,7 @@ fn with_waypoint() -> Store {
         addressed("w", &["w.ns.svc.cluster.local", "10.1.0.1"]),
         Object::Service(Service {
             selector: [("app", "w")].into_iter().collect(),
-            addresses: vec![[10, 1, 0, 1].into()],
+            addresses: [[10, 1, 0, 1].into()].into(),
             ..Service::named("ns", "w")
         }),
         replica("p", "here", true),
@@ -334,7 +334,7 @@ fn who_may_mean_a_gateway_is_concerned_by_its_pods_beyond_the_rounding() {
     assert_eq!(follow(Event::Apply(pod("ns", "other", &[]))), (false, 2));
     assert_eq!(follow(Event::Delete(replica("third", "here", true).key())), (true, 1));
     // A Service without a selector has the Pods that its slices name (R140).
-    let bare = Service { addresses: vec![[10, 1, 0, 1].into()], ..Service::named("ns", "w") };
+    let bare = Service { addresses: [[10, 1, 0, 1].into()].into(), ..Service::named("ns", "w") };
     assert_eq!(follow(Event::Apply(Object::Service(bare))), (true, 0));
     let meta = Meta { labels: [(SERVICE_NAME, "w")].into_iter().collect(), ..Meta::named("ns", "w-1") };
     let slice = EndpointSlice { meta, pods: vec!["unready".into()], ..EndpointSlice::named("ns", "w-1") };

@@ -105,7 +105,7 @@ fn service(by: &mut impl Rename, service: &Service) -> Service {
         meta: meta(by, of),
         external_name: *external_name,
         headless: *headless,
-        addresses: each(addresses, |ip| by.address(*ip)),
+        addresses: each(addresses, |ip| by.address(*ip)).into(),
         bad_address: bad_address.as_ref().map(|text| bad(by, text)),
         ports: each(ports, |it| port(by, it)),
         selector: labels(by, selector),
@@ -132,32 +132,21 @@ fn port(by: &mut impl Rename, port: &Port) -> Port {
 }
 
 fn pod(by: &mut impl Rename, pod: &Pod) -> Pod {
-    let Pod {
-        meta: of,
-        service_account,
-        finished,
-        addresses,
-        bad_address,
-        host_network,
-        has_proxy,
-        ready,
-        terminating,
-        node,
-        template,
-    } = pod;
-    let PodTemplate { workload, ports } = &**template;
+    let Pod { meta: of, finished, addresses, bad_address, host_network, has_proxy, ready, terminating, node, template } =
+        pod;
+    let PodTemplate { service_account, workload, ports } = &**template;
     Pod {
         meta: meta(by, of),
-        service_account: name(by, service_account),
         finished: *finished,
         addresses: each(addresses, |ip| by.address(*ip)).into(),
-        bad_address: bad_address.as_ref().map(|text| bad(by, text)),
+        bad_address: bad_address.as_ref().map(|text| Box::new(bad(by, text))),
         host_network: *host_network,
         has_proxy: *has_proxy,
         ready: *ready,
         terminating: *terminating,
         node: node.as_ref().map(|it| name(by, it)),
         template: Arc::new(PodTemplate {
+            service_account: name(by, service_account),
             workload: workload.as_ref().map(|it| name(by, it)),
             ports: named_ports(by, ports),
         }),

@@ -135,7 +135,7 @@ fn policy() -> AuthorizationPolicy {
 
 /// One object of every kind with something in every field.
 fn objects() -> Vec<Object> {
-    let addresses = vec![ip("203.0.113.5"), ip("2001:db8::203:5")];
+    let addresses: crate::Addresses = vec![ip("203.0.113.5"), ip("2001:db8::203:5")].into();
     vec![
         Object::Namespace(Namespace { meta: meta("", "secret-ns") }),
         Object::GatewayClass(GatewayClass { meta: meta("", "secret-class") }),
@@ -150,11 +150,11 @@ fn objects() -> Vec<Object> {
         }),
         Object::Pod(Pod {
             meta: meta("secret-ns", "secret-pod"),
-            service_account: "secret-account".into(),
-            addresses: addresses.into(),
-            bad_address: Some("203.0.113".into()),
+            addresses,
+            bad_address: Some(Box::new("203.0.113".into())),
             node: Some("secret-node".into()),
             template: PodTemplate {
+                service_account: "secret-account".into(),
                 workload: Some("secret-workload".into()),
                 ports: vec![("secret-port".into(), 8080)],
             }
@@ -280,7 +280,7 @@ fn what_was_equal_is_equal_and_what_was_not_is_not() {
     assert_eq!(pod.meta.namespace, namespace.meta.name);
     assert_eq!(pod.meta.labels.get("istio.io/use-waypoint"), Some(&gateway.meta.name));
     assert_eq!(pod.meta.labels.get("istio.io/use-waypoint-namespace"), Some(&gateway.meta.namespace));
-    assert_eq!(pod.meta.annotations.get("istio.io/for-service-account"), Some(&pod.service_account));
+    assert_eq!(pod.meta.annotations.get("istio.io/for-service-account"), Some(pod.service_account()));
     assert_eq!(pod.meta.annotations.len(), 1, "what nobody reads is dropped");
     assert!(gateway.listeners[0].selector.as_ref().is_some_and(|it| !it.is_valid()), "an invalid one stays one");
     let hostname = gateway.addresses[0].hostname().unwrap();

@@ -38,7 +38,7 @@ impl Store {
     /// reached (R91). Empty while there is no such service, or it has no address.
     pub fn addresses_of(&self, namespace: &Name, host: &Name) -> Vec<IpAddr> {
         match self.service_in(namespace, host).and_then(|key| self.row(&key)) {
-            Some(RowObject::Service(service)) => service.addresses.clone(),
+            Some(RowObject::Service(service)) => service.addresses.to_vec(),
             Some(RowObject::ServiceEntry { entry, .. }) => {
                 entry.addresses_of(host).into_iter().filter_map(|range| range.as_single()).collect()
             }

@@ -53,7 +53,6 @@ macro_rules! alike {
 alike! {
     Service;
     Pod, own, other => {
-        share(&mut own.service_account, &other.service_account);
         if own.template == other.template {
             own.template.clone_from(&other.template);
         }
@@ -147,7 +146,7 @@ mod tests {
         let same = |a: &Name, b: &Name| std::ptr::eq(&**a, &**b);
         for other in [&two, &three] {
             assert!(same(&one.meta.namespace, &other.meta.namespace));
-            assert!(same(&one.service_account, &other.service_account));
+            assert!(same(one.service_account(), other.service_account()));
             assert!(same(one.meta.labels.get("app").unwrap(), other.meta.labels.get("app").unwrap()));
             assert!(!same(&one.meta.name, &other.meta.name));
         }

@@ -125,7 +125,7 @@ impl Store {
                 let Some(pod) = self.pod(&namespace, &name) else { return Some(Unpublished::NoObject) };
                 match &pod.bad_address {
                     _ if pod.finished => Some(Unpublished::Finished),
-                    Some(written) => Some(Unpublished::BadPodIp { written: written.clone() }),
+                    Some(written) => Some(Unpublished::BadPodIp { written: Name::clone(written) }),
                     None => pod.addresses.is_empty().then_some(Unpublished::NoAddress),
                 }
             }

@@ -181,7 +181,8 @@ impl Instances {
             let Some(gateway) = pod.meta.labels.get(GATEWAY_NAME) else { continue };
             let gateway = GatewayKey { namespace: key.namespace.clone(), name: gateway.clone() };
             let row = RowKey { kind: RowKind::Pod, namespace: key.namespace, name: key.name, part: None };
-            let instance = Instance { pod: row, account: pod.service_account.clone(), labels: pod.meta.labels.clone() };
+            let instance =
+                Instance { pod: row, account: pod.service_account().clone(), labels: pod.meta.labels.clone() };
             instances.by_gateway.entry(gateway).or_default().push(instance);
         }
         for key in instances.by_gateway.keys() {

@@ -36,7 +36,7 @@ fn gateway(namespace: &str, name: &str, addresses: &[&str]) -> Gateway {
 
 fn service(namespace: &str, name: &str, ip: [u8; 4], selector: &[(&str, &str)]) -> Object {
     let selector = labels(selector);
-    Object::Service(Service { addresses: vec![ip.into()], selector, ..Service::named(namespace, name) })
+    Object::Service(Service { addresses: [ip.into()].into(), selector, ..Service::named(namespace, name) })
 }
 
 fn entry(namespace: &str, name: &str, hosts: &[&str], created: i64) -> ServiceEntry {
@@ -146,7 +146,7 @@ fn every_share_of_a_row_binds_the_empty_one_too() {
 #[test]
 fn an_address_is_what_binds_whoever_was_named() {
     let mut instance = pod("ns", "c-1", &[(GATEWAY_NAME, "c")]);
-    instance.service_account = "c-account".into();
+    std::sync::Arc::make_mut(&mut instance.template).service_account = "c-account".into();
     let store = store([
         Object::Gateway(gateway("ns", "w", &["shared.ns"])),
         Object::Gateway(gateway("ns", "same", &["shared.ns"])),

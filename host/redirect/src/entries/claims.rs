@@ -1,6 +1,7 @@
 //! Which rows claim which addresses, who of them is first, and the numbers by which records name rows.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 
 use model::table::{Row, RowChange, RowKey, Table};
@@ -19,7 +20,39 @@ pub(super) struct Claims {
     /// Rows by number, from `base` on.
     rows: Vec<RowKey>,
     ids: HashMap<RowKey, u32>,
-    by_address: HashMap<IpAddr, Vec<u32>>,
+    by_address: HashMap<IpAddr, Claimants>,
+}
+
+/// The numbers of the rows that claim an address; never none. Nearly all addresses have one, which takes no room elsewhere.
+#[derive(Debug)]
+enum Claimants {
+    One(u32),
+    Several(Vec<u32>),
+}
+
+impl Claimants {
+    fn ids(&self) -> &[u32] {
+        match self {
+            Self::One(id) => std::slice::from_ref(id),
+            Self::Several(ids) => ids,
+        }
+    }
+
+    fn add(&mut self, id: u32) {
+        if !self.ids().contains(&id) {
+            *self = Self::Several(self.ids().iter().copied().chain([id]).collect());
+        }
+    }
+
+    /// Those without this one; none where there is no other.
+    fn without(&self, id: u32) -> Option<Self> {
+        let mut others = self.ids().iter().copied().filter(|other| *other != id);
+        let first = others.next()?;
+        Some(match others.next() {
+            None => Self::One(first),
+            Some(second) => Self::Several([first, second].into_iter().chain(others).collect()),
+        })
+    }
 }
 
 impl Claims {
@@ -55,7 +88,10 @@ impl Claims {
 
     /// The row that counts for an address: services before workloads, then by name.
     pub(super) fn winner(&self, ip: IpAddr) -> Option<u32> {
-        let ids = self.by_address.get(&ip)?;
+        let ids = self.by_address.get(&ip)?.ids();
+        if let [id] = ids {
+            return Some(*id);
+        }
         ids.iter().copied().min_by_key(|id| self.row(*id).map(|key| (!key.kind.is_service(), key)))
     }
 
@@ -64,10 +100,10 @@ impl Claims {
         let mut touched = Vec::new();
         if let (Some(before), Some(id)) = (&change.before, self.ids.get(&change.key).copied()) {
             for ip in addresses(before) {
-                if let Some(ids) = self.by_address.get_mut(&ip) {
-                    ids.retain(|other| *other != id);
-                    if ids.is_empty() {
-                        self.by_address.remove(&ip);
+                if let Entry::Occupied(mut claimants) = self.by_address.entry(ip) {
+                    match claimants.get().without(id) {
+                        Some(others) => drop(claimants.insert(others)),
+                        None => drop(claimants.remove()),
                     }
                 }
                 touched.push(ip);
@@ -98,10 +134,7 @@ impl Claims {
             next
         });
         for ip in addresses(row) {
-            let ids = self.by_address.entry(ip).or_default();
-            if !ids.contains(&id) {
-                ids.push(id);
-            }
+            self.by_address.entry(ip).and_modify(|claimants| claimants.add(id)).or_insert(Claimants::One(id));
         }
     }
 }

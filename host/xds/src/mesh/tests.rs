@@ -135,7 +135,7 @@ fn pod(name: &str, last: u8, pairs: &[(&str, &str)]) -> Pod {
 
 fn service(name: &str, app: &str) -> Service {
     let selector = if app.is_empty() { Labels::default() } else { labels(&[("app", app)]) };
-    let (addresses, ports) = (vec![[10, 9, 0, 1].into()], vec![port("http", 80, Some("web"))]);
+    let (addresses, ports) = ([[10, 9, 0, 1].into()].into(), vec![port("http", 80, Some("web"))]);
     Service { meta: meta(name, &[]), addresses, ports, selector, ..Service::named("", "") }
 }
 
@@ -166,16 +166,15 @@ const CART_HOST: &str = "shop/cart.shop.svc.cluster.local";
 
 #[test]
 fn a_pod_in_full() {
-    let template = PodTemplate { workload: Some("cart".into()), ports: vec![("web".into(), 8080)] };
+    let template = PodTemplate {
+        service_account: "robot".into(),
+        workload: Some("cart".into()),
+        ports: vec![("web".into(), 8080)],
+    };
     let annotations = labels(&[("ambient.istio.io/redirection", "enabled")]);
     let cart = pod("cart-1", 1, &[("app", "cart"), ("version", "v2"), (WISH, "w")]);
-    let cart = Pod {
-        meta: Meta { annotations, ..cart.meta },
-        service_account: "robot".into(),
-        node: Some("here".into()),
-        template: template.into(),
-        ..cart
-    };
+    let cart =
+        Pod { meta: Meta { annotations, ..cart.meta }, node: Some("here".into()), template: template.into(), ..cart };
     let node = model::store::Node { name: Some("here".into()), zone: Some("z".into()), ..Default::default() };
     let mesh = Mesh { trust_domain: "td".into(), ..Mesh::default() };
     let facts = Facts { node, mesh, network: "n".into(), cluster_id: "c".into(), ..Facts::default() };

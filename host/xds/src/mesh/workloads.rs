@@ -103,7 +103,7 @@ impl Joined<'_> {
         let mode = if pod.host_network { NetworkMode::HostNetwork } else { NetworkMode::Standard };
         let told = Workload {
             addresses: pod.addresses.iter().map(|ip| bytes_of_ip(*ip)).collect(),
-            service_account: pod.service_account.to_string(),
+            service_account: pod.service_account().to_string(),
             node: pod.node.as_deref().unwrap_or_default().to_owned(),
             status: status(pod.is_healthy()).into(),
             locality: self.locality_of_node(pod.node.as_ref()),

@@ -149,10 +149,10 @@ fn the_policy_that_is_offered_closes_what_it_is_offered_for() {
 #[test]
 fn the_policy_that_is_offered_names_whom_it_would_cut_off_and_what_is_in_its_way() {
     let open = policy("shop", "open", vec![Rule::default()]);
-    let mut other = Service { addresses: vec![[10, 1, 0, 2].into()], ..service("cart") };
+    let mut other = Service { addresses: [[10, 1, 0, 2].into()].into(), ..service("cart") };
     other.meta = Meta::named("shop", "cart-direct");
     let canary =
-        Service { addresses: vec![[10, 1, 0, 3].into()], meta: Meta::named("shop", "cart-c"), ..service("cart") };
+        Service { addresses: [[10, 1, 0, 3].into()].into(), meta: Meta::named("shop", "cart-c"), ..service("cart") };
     let more = vec![Object::AuthorizationPolicy(open), Object::Service(other), Object::Service(canary)];
     let through_c = (RowKey::new(RowKind::Service, "shop", "cart-c"), through(&["other/c@c.other 100"]));
     let decided = [(cart(), through_w()), through_c];

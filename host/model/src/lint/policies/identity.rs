@@ -117,7 +117,7 @@ impl Accounts {
                 && let Some(name) = pod.meta.labels.get(GATEWAY_NAME)
             {
                 let key = GatewayKey { namespace: row.key.namespace.clone(), name: name.clone() };
-                accounts.entry(key).or_default().insert(pod.service_account.clone());
+                accounts.entry(key).or_default().insert(pod.service_account().clone());
             }
         }
         Self(accounts)

@@ -42,7 +42,10 @@ fn objects() -> Vec<Object> {
         Object::Service(Service { bad_address: Some("10.0.0".into()), ..Service::named("shop", "bad") }),
         Object::Service(service),
         Object::Pod(Pod { finished: true, ..Pod { meta: Meta::named("shop", "done"), ..pod.clone() } }),
-        Object::Pod(Pod { bad_address: Some("::g".into()), ..Pod { meta: Meta::named("shop", "bad"), ..pod.clone() } }),
+        Object::Pod(Pod {
+            bad_address: Some(Box::new("::g".into())),
+            ..Pod { meta: Meta::named("shop", "bad"), ..pod.clone() }
+        }),
         Object::Pod(Pod::named("shop", "pending")),
         Object::Pod(pod),
         Object::ServiceEntry(entry("api", "api.example")),
