@@ -138,7 +138,13 @@ pub(crate) fn is_ready(admin: &Admin) -> bool {
 
 /// What the sinks have counted; none when the agent is stopping.
 pub(crate) async fn counters(admin: Admin) -> Option<Vec<SinkCounters>> {
-    ask(admin, Message::Counters).await
+    let clients = admin.clients.clone();
+    let mut counters = ask(admin, Message::Counters).await?;
+    // Where a control plane is followed there is no sink for clients, but there are clients.
+    if let Some(clients) = clients.filter(|_| counters.iter().all(|(sink, _)| *sink != "xds")) {
+        counters.push(("xds", clients.counters()));
+    }
+    Some(counters)
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
@@ -208,9 +214,15 @@ async fn decisions(State(admin): State<Admin>, Query(which): Query<Which>) -> Re
             && which.namespace.as_deref().is_none_or(|namespace| *namespace == *key.namespace)
             && which.name.as_deref().is_none_or(|name| *name == *key.name)
     };
+    let newest = admin.newest.as_ref().map(|it| Arc::clone(&it.borrow())).unwrap_or_default();
+    let facts = admin.store.load_full();
     let mut rows = table.iter().filter(|(key, _)| wanted(key));
-    let list: Vec<Value> =
-        rows.by_ref().take(DECISIONS_MAX).flat_map(|(key, row)| output::decisions_of(key, row)).collect();
+    let list = rows.by_ref().take(DECISIONS_MAX).flat_map(|(key, row)| {
+        let mut decisions = output::decisions_of(key, row);
+        decisions.iter_mut().for_each(|it| ztunnels::mark_fallback(it, key, facts.facts(), &newest));
+        decisions
+    });
+    let list: Vec<Value> = list.collect();
     let more = rows.count();
     Json(json!({ "rules": table.rules, "revision": table.revision, "decisions": list, "more": more })).into_response()
 }
@@ -304,9 +316,12 @@ async fn conditions(State(admin): State<Admin>) -> Response {
 
 /// Who is served over xDS, how far each is, and what was not taken.
 async fn xds(State(admin): State<Admin>) -> Response {
-    match admin.clients {
-        Some(clients) => Json(ztunnels::to_json(&clients)).into_response(),
-        None => error(StatusCode::NOT_FOUND, "no ztunnel is served: --xds-listen is not set"),
+    match (admin.clients, admin.newest) {
+        (Some(clients), Some(newest)) => {
+            let newest = Arc::clone(&newest.borrow());
+            Json(ztunnels::to_json(&clients, &newest)).into_response()
+        }
+        _ => error(StatusCode::NOT_FOUND, "no ztunnel is served: --xds-listen is not set"),
     }
 }
 
@@ -328,7 +343,8 @@ async fn resources(State(admin): State<Admin>, Query(of): Query<Resource>) -> Re
         |it: &&Arc<xds::resource::Resource>| of.version.as_deref().is_none_or(|version| it.version().is(version));
     let (table, store) = (admin.published.table.load_full(), admin.store.load_full());
     let (active, learned) = (admin.published.active.load_full(), admin.published.upstream.rows.load_full());
-    let decided = ztunnels::Decided { table: &table, facts: store.facts(), learned: &learned };
+    let decided =
+        ztunnels::Decided { table: &table, facts: store.facts(), learned: &learned, fallbacks: &newest.fallbacks };
     let found = ResourceType::ALL.into_iter().flat_map(|type_of| {
         let resources = newest.of(type_of);
         // By its name it is looked up; a version is looked for.

@@ -263,7 +263,7 @@ impl Conductor {
             self.guard(decider.table(), changes_max)?;
             decider.renumber(self.rules + 1);
             let learned = self.prepare_upstream(&component, &terms)?;
-            let prepare_ms = self.prepare(decider.table())?;
+            let prepare_ms = self.prepare(decider.table(), &terms)?;
             let window_us = self.commit()?;
             if let (Some(upstream), Some(learned)) = (&mut self.upstream, learned) {
                 upstream.commit(learned, self.rules + 1, &self.store);
@@ -355,10 +355,13 @@ impl Conductor {
     }
 
     /// Prepares all sinks or none.
-    fn prepare(&mut self, next: &Table) -> Result<f64, Refusal> {
+    fn prepare(&mut self, next: &Table, terms: &Terms) -> Result<f64, Refusal> {
         let start = Instant::now();
         let next = Decided { store: &self.store, table: next };
-        let failed = self.sinks.iter_mut().find_map(|sink| sink.prepare(next).err());
+        let failed = self.sinks.iter_mut().find_map(|sink| {
+            sink.declare(terms);
+            sink.prepare(next).err()
+        });
         if let Some(error) = failed {
             self.sinks.iter_mut().for_each(|sink| sink.abort());
             return Err(Refusal::new(Stage::Prepare, error.to_string()));
@@ -385,6 +388,7 @@ impl Conductor {
         let Some(ruling) = &self.ruling else { return };
         let active = Decided { store: &self.store, table: ruling.decider.table() };
         for sink in self.sinks.iter_mut().take(count) {
+            sink.declare(&ruling.active.terms);
             if let Err(error) = sink.prepare(active).and_then(|()| sink.commit()) {
                 tracing::error!(%error, "a sink could not be given the active rules again");
             }

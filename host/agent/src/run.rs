@@ -14,9 +14,9 @@ use model::Store;
 use model::overlay::Overlay;
 use model::sink::Sink;
 use redirect::{Redirect, RedirectSink};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot};
 use xds::client::state::Update;
-use xds::resource::Snapshot;
+use xds::fallback::Outlet;
 
 use crate::admin::{Admin, EXPLANATIONS_MAX};
 use crate::capture::CAPTURES_MAX;
@@ -175,12 +175,7 @@ struct ControlPlane {
 }
 
 impl ControlPlane {
-    fn open(
-        config: UpstreamConfig,
-        newest: watch::Sender<Arc<Snapshot>>,
-        store: &Store,
-        published: &Published,
-    ) -> anyhow::Result<Self> {
+    fn open(config: UpstreamConfig, newest: Outlet, store: &Store, published: &Published) -> anyhow::Result<Self> {
         let (dir, restored) = follower::restore(&config.state)?;
         let (saver, meshes) = sync_channel(1);
         let seen = Arc::clone(&published.upstream);

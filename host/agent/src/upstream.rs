@@ -16,12 +16,12 @@ use model::decision::Choice;
 use model::learned::decider::{LearnedDecider, LearnedRow, LearnedTerms};
 use model::store::Changes;
 use model::{Description, Name, Resolver, Store};
-use tokio::sync::watch;
 use xds::client::Event;
 use xds::client::state::{Update, UpstreamResource};
 use xds::client::status::{Freshness, Status};
+use xds::fallback::Outlet;
 use xds::learned::mirror::{Mirror, Rewriting, Touched};
-use xds::resource::{ResourceType, Snapshot};
+use xds::resource::ResourceType;
 
 /// What is written to disk: all resources by type.
 pub(crate) type Saved = Vec<(ResourceType, Vec<UpstreamResource>)>;
@@ -42,7 +42,7 @@ pub(crate) struct Upstream {
     seen: Arc<Seen>,
     ruling: Option<Ruling>,
     allow_unprogrammed: bool,
-    newest: watch::Sender<Arc<Snapshot>>,
+    newest: Outlet,
     saver: SyncSender<Saved>,
     /// Updates of the control plane; counts for the revision as changes of objects do.
     updates: u64,
@@ -65,7 +65,7 @@ impl Upstream {
         store: &Store,
         allow_unprogrammed: bool,
         seen: Arc<Seen>,
-        newest: watch::Sender<Arc<Snapshot>>,
+        newest: Outlet,
         saver: SyncSender<Saved>,
     ) -> Self {
         let status = Status::new(!restored.is_empty());
@@ -214,6 +214,7 @@ impl Upstream {
             ("rejected", self.status.rejected),
             ("refused_unprogrammed", refused),
             ("degraded", degraded),
+            ("fallbacks", self.newest.fallbacks() as u64),
         ]
         .map(|(name, count)| (name.to_owned(), count))
         .into()
@@ -228,7 +229,7 @@ impl Upstream {
         self.seen.rows.store(Arc::new(ruling.decider.rows().clone()));
         // A mesh that nobody has told yet is not an empty one.
         if *self.status.freshness() != Freshness::Unknown {
-            self.newest.send_replace(Arc::new(self.mirror.snapshot(ruling.rules, self.revision(store))));
+            self.newest.publish(self.mirror.snapshot(ruling.rules, self.revision(store)));
         }
     }
 }

@@ -23,6 +23,7 @@ use xds::client;
 use xds::client::node::NodeIdentity;
 use xds::client::status::{Freshness, Status};
 use xds::clients::{Client, Clients, Progress, Rejection};
+use xds::fallback::{Fallback, Objections, Outlet};
 use xds::mesh::Options;
 use xds::resource::{Resource, ResourceType, Snapshot};
 use xds::server::{self, Server};
@@ -315,6 +316,7 @@ pub(crate) struct Xds {
     tls: ServerTls,
     verifier: Arc<dyn TokenVerifier>,
     newest: watch::Receiver<Arc<Snapshot>>,
+    objections: Objections,
     clients: Arc<Clients>,
 }
 
@@ -323,7 +325,7 @@ pub(crate) enum Feed {
     /// Objects and decisions.
     Sink(Box<XdsSink>),
     /// What a control plane says: whoever follows it publishes here.
-    Upstream(Box<UpstreamConfig>, watch::Sender<Arc<Snapshot>>),
+    Upstream(Box<UpstreamConfig>, Outlet),
 }
 
 impl Xds {
@@ -346,17 +348,19 @@ impl Xds {
             TokensFrom::Issuer { keys, expected } => Arc::new(IssuerKeys::from_file(keys, expected.clone())?),
         };
         let clients = Arc::new(Clients::default());
-        let (feed, newest) = match &config.upstream {
+        let (feed, newest, objections) = match &config.upstream {
             None => {
                 let (sink, newest) = XdsSink::new(config.options.clone(), Arc::clone(&clients));
-                (Feed::Sink(Box::new(sink)), newest)
+                let objections = sink.objections();
+                (Feed::Sink(Box::new(sink)), newest, objections)
             }
             Some(upstream) => {
-                let (sender, newest) = watch::channel(Arc::default());
-                (Feed::Upstream(Box::new(upstream.clone()), sender), newest)
+                let (outlet, newest) = Outlet::new();
+                let objections = outlet.objections();
+                (Feed::Upstream(Box::new(upstream.clone()), outlet), newest, objections)
             }
         };
-        Ok((Self { config: config.clone(), tls: tls?, verifier, newest, clients }, feed))
+        Ok((Self { config: config.clone(), tls: tls?, verifier, newest, objections, clients }, feed))
     }
 
     /// What ztunnels are told.
@@ -376,7 +380,7 @@ impl Xds {
         tracing::info!(address = %listener.local_addr()?, "xDS listens");
         let incoming = incoming(listener, &self.tls, incoming::Limits::default());
         let config = server::Config { node: self.config.node, ..server::Config::default() };
-        let server = Server::new(config, self.newest, self.verifier, self.clients);
+        let server = Server::new(config, self.newest, self.verifier, self.clients).with_objections(self.objections);
         tokio::select! {
             served = server::serve(server, incoming, stop) => Ok(served?),
             () = refresh(self.tls) => Ok(()),
@@ -385,7 +389,7 @@ impl Xds {
 }
 
 /// What `/xds` of admin says.
-pub(crate) fn to_json(clients: &Clients) -> Value {
+pub(crate) fn to_json(clients: &Clients, newest: &Snapshot) -> Value {
     let progress = |(of, it): (&ResourceType, &Progress)| {
         let value = json!({ "responses": it.sent, "resources": it.resources, "answered": it.answered,
             "sent": { "rules": it.rules_sent, "revision": it.revision_sent },
@@ -396,10 +400,43 @@ pub(crate) fn to_json(clients: &Clients) -> Value {
         json!({ "id": it.id, "peer": it.peer.map(|peer| peer.to_string()), "identity": it.identity, "node": it.node,
             "seconds": it.since.elapsed().as_secs(), "types": it.types.iter().map(progress).collect::<Map<_, _>>() })
     };
-    let rejection = |it: &Rejection| json!({ "client": it.client, "type": it.of.url(), "name": it.rejected.name, "reason": it.rejected.reason });
+    let rejection = |it: &Rejection| {
+        json!({ "client": it.client, "type": it.of.url(), "name": it.rejected.name, "reason": it.rejected.reason,
+            "version": it.rejected.version.map(|version| version.to_string()), "then": it.then.as_str() })
+    };
+    let fallbacks = newest.fallbacks.iter().map(|(name, it)| {
+        let mut value = fallback(it);
+        if let Value::Object(fields) = &mut value {
+            fields.insert("name".to_owned(), json!(**name));
+        }
+        value
+    });
     json!({ "clients": clients.connected().iter().map(client).collect::<Vec<_>>(),
         "rejected": clients.rejections().iter().map(rejection).collect::<Vec<_>>(),
+        "fallbacks": fallbacks.collect::<Vec<_>>(),
         "counters": clients.counters().into_iter().collect::<BTreeMap<_, _>>() })
+}
+
+/// Why a resource is told otherwise than it was decided.
+pub(crate) fn fallback(fallback: &Fallback) -> Value {
+    let Fallback { rejected, told, client, reason, rejected_too } = fallback;
+    json!({ "rejected": rejected.to_string(), "told": told.to_string(), "client": client, "reason": reason,
+        "rejectedToo": rejected_too })
+}
+
+/// Says of a decision that ztunnels are told otherwise, where they are.
+pub(crate) fn mark_fallback(decision: &mut Value, key: &RowKey, facts: &Facts, newest: &Snapshot) {
+    if newest.fallbacks.is_empty() {
+        return;
+    }
+    let name = match decision.get("host").and_then(Value::as_str) {
+        Some(host) => Some(format!("{}/{host}", key.namespace)),
+        None => key.uid(&facts.cluster_id),
+    };
+    let found = name.and_then(|name| newest.fallbacks.get(name.as_str()));
+    if let (Some(found), Value::Object(fields)) = (found, decision) {
+        fields.insert("fallback".to_owned(), fallback(found));
+    }
 }
 
 /// Whether what the control plane told is fresh.
@@ -418,6 +455,7 @@ pub(crate) struct Decided<'a> {
     pub(crate) table: &'a Table,
     pub(crate) facts: &'a Facts,
     pub(crate) learned: &'a OrdMap<Name, Arc<LearnedRow>>,
+    pub(crate) fallbacks: &'a OrdMap<Arc<str>, Arc<Fallback>>,
 }
 
 impl Decided<'_> {
@@ -435,6 +473,9 @@ impl Decided<'_> {
         };
         if let (Some(Value::Object(decision)), Value::Object(fields)) = (decision, &mut value) {
             fields.extend(decision);
+        }
+        if let (Some(it), Value::Object(fields)) = (self.fallbacks.get(resource.name()), &mut value) {
+            fields.insert("fallback".to_owned(), fallback(it));
         }
         value
     }

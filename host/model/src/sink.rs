@@ -4,6 +4,7 @@
 //! only when all are prepared is it committed, in the order of the sinks; if one cannot prepare, all are aborted and
 //! the active rules stay. Between the first and the last commit the sinks differ: that window is measured.
 
+use crate::decider::Terms;
 use crate::object::ObjectKey;
 use crate::store::{Changes, Store};
 use crate::table::{RowChange, Table};
@@ -34,6 +35,9 @@ pub struct Step {
 pub trait Sink {
     /// The name for logs, metrics and errors.
     fn name(&self) -> &'static str;
+
+    /// Says under which terms the table was decided that is prepared next; none were said: under those of the one before.
+    fn declare(&mut self, _terms: &Terms) {}
 
     /// Does everything that can fail or takes long for a swap to `next`, without any effect yet. Several calls without
     /// a commit between them replace one another.

@@ -9,6 +9,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use imbl::{OrdMap, Vector};
 
+use crate::fallback::Then;
 use crate::resource::ResourceType;
 use crate::session::Rejected;
 
@@ -60,6 +61,8 @@ pub struct Rejection {
     pub of: ResourceType,
     /// The resource and the client's reason.
     pub rejected: Rejected,
+    /// What was done about it.
+    pub then: Then,
 }
 
 /// Everybody who is connected. Shared between the streams and the readers.
@@ -85,6 +88,10 @@ pub enum Counter {
     Resources,
     /// Resources that clients did not take.
     Rejected,
+    /// Of them, decisions in whose place all clients are told the fallback since.
+    FellBack,
+    /// Of them, fallbacks: clients keep what they had.
+    FallbackRejected,
     /// Answers to something that was not under way.
     Stale,
     /// Streams ended because an answer did not come.
@@ -93,8 +100,17 @@ pub enum Counter {
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Streams, Self::Refused, Self::Responses, Self::Resources, Self::Rejected, Self::Stale, Self::Unanswered];
+    pub const ALL: [Self; 9] = [
+        Self::Streams,
+        Self::Refused,
+        Self::Responses,
+        Self::Resources,
+        Self::Rejected,
+        Self::FellBack,
+        Self::FallbackRejected,
+        Self::Stale,
+        Self::Unanswered,
+    ];
 
     /// The name for metrics.
     pub fn name(self) -> &'static str {
@@ -104,6 +120,8 @@ impl Counter {
             Self::Responses => "responses",
             Self::Resources => "resources_sent",
             Self::Rejected => "resources_rejected",
+            Self::FellBack => "decisions_fallen_back",
+            Self::FallbackRejected => "fallbacks_rejected",
             Self::Stale => "answers_stale",
             Self::Unanswered => "streams_unanswered",
         }
@@ -136,6 +154,8 @@ impl Clients {
 
     pub(crate) fn reject(&self, rejection: &Rejection) {
         self.count(Counter::Rejected, 1);
+        self.count(Counter::FellBack, u64::from(rejection.then == Then::Fallback));
+        self.count(Counter::FallbackRejected, u64::from(rejection.then == Then::FallbackRejected));
         self.rejections.rcu(|rejections| {
             let mut rejections = Vector::clone(rejections);
             if rejections.len() >= REJECTED_MAX {
@@ -226,8 +246,8 @@ mod tests {
     fn the_newest_rejections_are_kept() {
         let clients = Clients::default();
         for number in 0..REJECTED_MAX as u64 + 1 {
-            let rejected = Rejected { name: number.to_string(), reason: String::new() };
-            clients.reject(&Rejection { client: 1, of: ResourceType::Address, rejected });
+            let rejected = Rejected { name: number.to_string(), reason: String::new(), version: None };
+            clients.reject(&Rejection { client: 1, of: ResourceType::Address, rejected, then: Then::Unknown });
         }
         let kept = clients.rejections();
         assert_eq!((kept.len(), &*kept[0].rejected.name), (REJECTED_MAX, "1"));

@@ -8,6 +8,7 @@
 
 pub mod clients;
 pub mod codec;
+pub mod fallback;
 pub mod proto;
 pub mod resource;
 

@@ -10,6 +10,7 @@ use imbl::{OrdMap, OrdSet};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
+use crate::fallback::{Fallback, Instead};
 use crate::proto::authorization::Authorization;
 use crate::proto::workload::address::Type;
 use crate::proto::workload::{Address, NetworkAddress, NetworkMode, Service, Workload};
@@ -272,6 +273,10 @@ pub struct Snapshot {
     pub rules: u64,
     /// The revision of the mesh.
     pub revision: u64,
+    /// What an Address gives way to that a client rejects.
+    pub instead: Instead,
+    /// Addresses that have given way, by name: `addresses` has what is told in their place.
+    pub fallbacks: OrdMap<Arc<str>, Arc<Fallback>>,
 }
 
 impl Snapshot {

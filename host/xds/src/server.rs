@@ -19,15 +19,19 @@ use tonic::{Request, Status, Streaming};
 use crate::auth::{Identity, Refused, TokenVerifier, bearer, check_node};
 use crate::clients::{Client, Clients, Counter, Entered, Rejection};
 use crate::codec::ServerCodec;
+use crate::fallback::{Objections, Then};
 use crate::proto::discovery::{DeltaDiscoveryRequest, Node};
 use crate::resource::{ResourceType, Snapshot};
-use crate::session::{Limits, Response, Session};
+use crate::session::{Limits, Rejected, Response, Session};
 use crate::tls::incoming::{Incoming, Peer};
 
 const PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
 /// Largest request: a client that comes back names all it has, some 100 bytes each.
 const REQUEST_MAX: usize = 64 << 20;
+
+/// Rejected resources of one answer that the log names; the rest are counted.
+const LOGGED_MAX: usize = 64;
 
 /// A ztunnel opens one stream.
 const STREAMS_PER_CONNECTION_MAX: u32 = 16;
@@ -58,6 +62,7 @@ pub struct Server {
     newest: watch::Receiver<Arc<Snapshot>>,
     verifier: Arc<dyn TokenVerifier>,
     clients: Arc<Clients>,
+    objections: Objections,
 }
 
 impl Server {
@@ -68,7 +73,13 @@ impl Server {
         verifier: Arc<dyn TokenVerifier>,
         clients: Arc<Clients>,
     ) -> Self {
-        Self { config: Arc::new(config), newest, verifier, clients }
+        Self { config: Arc::new(config), newest, verifier, clients, objections: Objections::default() }
+    }
+
+    /// Says there what clients reject. Without it they keep what they had.
+    #[must_use]
+    pub fn with_objections(self, objections: Objections) -> Self {
+        Self { objections, ..self }
     }
 
     async fn open(
@@ -107,6 +118,7 @@ impl Server {
         let stream_of = Stream {
             session: Session::new(self.config.limits),
             under_way: BTreeMap::new(),
+            objections: self.objections,
             config: self.config,
             identity,
             entered,
@@ -143,6 +155,7 @@ struct Stream {
     session: Session,
     /// Rules and revision of what has to be answered, by type.
     under_way: BTreeMap<ResourceType, (u64, u64)>,
+    objections: Objections,
     entered: Entered,
     responses: mpsc::Sender<Result<Response, Status>>,
 }
@@ -221,15 +234,7 @@ impl Stream {
         let clients = self.entered.clients();
         clients.count(Counter::Stale, u64::from(answered.stale));
         let Some(of) = of.filter(|_| answered.answered) else { return Ok(false) };
-        for rejected in answered.rejected {
-            tracing::warn!(
-                client = self.entered.id,
-                resource = rejected.name,
-                reason = rejected.reason,
-                "a client did not take a resource; it keeps what it had of it"
-            );
-            clients.reject(&Rejection { client: self.entered.id, of, rejected });
-        }
+        self.note_rejected(of, answered.rejected);
         let (rules, revision) = self.under_way.remove(&of).unwrap_or_default();
         self.entered.change(|client| {
             let progress = client.types.entry(of).or_default();
@@ -237,6 +242,30 @@ impl Stream {
             (progress.rules, progress.revision) = (rules, revision);
         });
         Ok(true)
+    }
+
+    /// Sees to what a client did not take.
+    fn note_rejected(&self, of: ResourceType, rejected: Vec<Rejected>) {
+        let client = self.entered.id;
+        let more = rejected.len().saturating_sub(LOGGED_MAX);
+        let then = self.objections.raise(client, of, &rejected);
+        for (at, (rejected, then)) in rejected.into_iter().zip(then).enumerate() {
+            let told = match then {
+                Then::Fallback => "all clients are told the fallback that is declared",
+                Then::FallbackRejected => "it was a fallback: the client keeps what it had, nothing more is tried",
+                Then::NotDecided | Then::Same | Then::Superseded | Then::Full | Then::Unknown => {
+                    "it keeps what it had of it"
+                }
+            };
+            if at < LOGGED_MAX {
+                let (resource, reason) = (&rejected.name, &rejected.reason);
+                tracing::warn!(client, resource, reason, then = then.as_str(), "a client rejects a resource; {told}");
+            }
+            self.entered.clients().reject(&Rejection { client, of, rejected, then });
+        }
+        if more > 0 {
+            tracing::warn!(client, more, "a client rejects more resources than are named here; see /xds of admin");
+        }
     }
 
     fn note_sent(&mut self, response: &Response) {

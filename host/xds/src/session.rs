@@ -4,16 +4,18 @@
 //! One response of a type is under way at a time: the next one is made when it was answered, from what is newest then. So a
 //! client that is slow skips what happened in between and costs no memory but that of the snapshot it last saw.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
 
+use crate::fallback::FALLBACKS_MAX;
 use crate::proto::discovery::DeltaDiscoveryRequest;
-use crate::resource::{ByName, Key, NetworkIp, Resource, ResourceType, Resources, Snapshot};
+use crate::resource::{ByName, Key, NetworkIp, Resource, ResourceType, Resources, Snapshot, Version};
 
-/// Rejected resources of one answer that are told apart, and characters of a name or a reason that are kept.
-const REJECTED_MAX: usize = 64;
+/// Rejected resources of one answer that are told apart, as many as may be told otherwise; and characters of a name or a
+/// reason that are kept.
+const REJECTED_MAX: usize = FALLBACKS_MAX;
 const REJECTED_CHARS_MAX: usize = 512;
 
 /// Bounds of a stream.
@@ -78,6 +80,8 @@ pub struct Rejected {
     pub name: String,
     /// The client's reason.
     pub reason: String,
+    /// The version that it was sent; none where it was not sent a resource of this name.
+    pub version: Option<Version>,
 }
 
 /// Why a stream cannot go on.
@@ -280,7 +284,20 @@ impl Subscription {
             return Answered { stale: true, ..Answered::default() };
         }
         self.pending = None;
-        Answered { answered: true, stale: false, rejected: error.map(|it| rejections(&it)).unwrap_or_default() }
+        let mut rejected = error.map(|it| rejections(&it)).unwrap_or_default();
+        self.find_versions(&mut rejected);
+        Answered { answered: true, stale: false, rejected }
+    }
+
+    /// Which versions were rejected: since the last response was made nothing newer was taken up.
+    fn find_versions(&self, rejected: &mut [Rejected]) {
+        if rejected.is_empty() {
+            return;
+        }
+        let unsent: HashSet<&str> = self.queue.resources.iter().map(|it| &**it.resource.name()).collect();
+        for it in rejected.iter_mut().filter(|it| !unsent.contains(it.name.as_str())) {
+            it.version = self.seen.get(it.name.as_str()).map(|resource| resource.version());
+        }
     }
 
     /// Puts into the queue what the client needs to have what is newest.
@@ -428,14 +445,14 @@ impl Queue {
 fn rejections(error: &str) -> Vec<Rejected> {
     let cut = |text: &str| text.chars().filter(|it| !it.is_control()).take(REJECTED_CHARS_MAX).collect();
     let one = |part: &str| match part.split_once(": ") {
-        Some((name, reason)) => Rejected { name: cut(name), reason: cut(reason) },
-        None => Rejected { name: String::new(), reason: cut(part) },
+        Some((name, reason)) => Rejected { name: cut(name), reason: cut(reason), version: None },
+        None => Rejected { name: String::new(), reason: cut(part), version: None },
     };
     let mut parts = error.split("; ");
     let mut rejected: Vec<Rejected> = parts.by_ref().take(REJECTED_MAX).map(one).collect();
     let more = parts.count();
     if more > 0 {
-        rejected.push(Rejected { name: String::new(), reason: format!("and {more} more") });
+        rejected.push(Rejected { name: String::new(), reason: format!("and {more} more"), version: None });
     }
     rejected
 }

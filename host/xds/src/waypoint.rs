@@ -93,7 +93,7 @@ fn destination(target: &Target, decision: &Decision, told: &impl Told) -> Option
 }
 
 /// The namespace is the Gateway's own (R5), the port always the same (R8).
-fn hostname(namespace: &str, hostname: &str) -> GatewayAddress {
+pub(crate) fn hostname(namespace: &str, hostname: &str) -> GatewayAddress {
     let name = NamespacedHostname { namespace: namespace.to_owned(), hostname: hostname.to_owned() };
     GatewayAddress { destination: Some(Destination::Hostname(name)), hbone_mtls_port: HBONE_PORT.into() }
 }

@@ -5,14 +5,15 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tests::demo::agent::Agent;
 use tests::demo::patience::wait_for;
-use tests::ztunnel::{Dial, Kept, Ztunnel};
+use tests::ztunnel::{Dial, Kept, Ztunnel, answer};
 use tokio::runtime::Runtime;
 use xds::proto::workload::GatewayAddress;
 use xds::proto::workload::gateway_address::Destination;
+use xds::resource::ResourceType;
 
 use crate::node::{BLOCKING, ISTIO, Node, PATIENCE, SERVICE_ACCOUNT, flags};
 
@@ -217,5 +218,62 @@ fn who_has_no_token_or_is_of_another_node_is_told_nothing() -> Result<()> {
     })?;
     let log = served.node.agent.log()?;
     assert!(!log.contains(&served.dial.token) && !log.contains("of-somebody-else"), "a token is in the log");
+    Ok(())
+}
+
+/// Takes a response up but for this resource, as a ztunnel that cannot read it.
+async fn reject(ztunnel: &mut Ztunnel, name: &str) -> Result<()> {
+    let mut response = ztunnel.receive().await?;
+    let before = response.resources.len();
+    let whole = response.clone();
+    response.resources.retain(|it| it.name != name);
+    ensure!(response.resources.len() < before, "{name} is not in the response");
+    ztunnel.kept.take(&response).map_err(anyhow::Error::msg)?;
+    ztunnel.send(answer(&whole, Err(format!("{name}: unknown field of a waypoint")))).await
+}
+
+#[test]
+fn a_decision_that_a_ztunnel_rejects_gives_way_for_all_to_what_the_rules_declare() -> Result<()> {
+    let mut served = start("component: istio.wasm\nundecided: direct\n")?;
+    let runtime = runtime()?;
+    let (mut ztunnel, mut other) = runtime.block_on(async {
+        let mut other = Ztunnel::connect(&served.dial, Kept::default()).await?;
+        other.step().await?;
+        other.step().await?;
+        assert_eq!(dialled(&other.kept, of_service(&other.kept, PRODUCTPAGE)), [WAYPOINT]);
+        let mut ztunnel = Ztunnel::connect(&served.dial, Kept::default()).await?;
+        reject(&mut ztunnel, PRODUCTPAGE).await?;
+        ztunnel.until(|kept| kept.services.contains_key(PRODUCTPAGE)).await?;
+        other.until(|kept| of_service(kept, PRODUCTPAGE).is_none()).await?;
+        anyhow::Ok((ztunnel, other))
+    })?;
+    assert_eq!(of_service(&ztunnel.kept, PRODUCTPAGE), None, "direct, as declared");
+    assert_eq!(of_service(&ztunnel.kept, DETAILS), of_service(&other.kept, DETAILS));
+
+    let admin = served.node.admin();
+    let told = admin.value("/xds")?;
+    let rejected = &told["rejected"][0];
+    assert_eq!((&rejected["name"], &rejected["then"]), (&json!(PRODUCTPAGE), &json!("fallback")));
+    assert_eq!(told["fallbacks"][0]["reason"], "unknown field of a waypoint");
+    assert_eq!(told["counters"]["decisions_fallen_back"], 1);
+    let version = ztunnel.kept.versions[&ResourceType::Address][PRODUCTPAGE].clone();
+    let resource = admin.value(&format!("/xds/resources?version={version}"))?["resources"][0].take();
+    assert_eq!((&resource["name"], &resource["fallback"]["told"]), (&json!(PRODUCTPAGE), &json!(version)));
+    assert_eq!(resource["decision"]["reason"], "WaypointAccepted", "the decision is as it was");
+    let decisions = admin.value("/decisions?kind=service&namespace=bookinfo&name=productpage")?;
+    assert_eq!(decisions["decisions"][0]["fallback"]["rejected"], rejected["version"]);
+    assert_eq!(admin.value("/sinks")?["xds"]["fallbacks"], 1);
+    let log = served.node.agent.log()?;
+    assert!(log.contains("all clients are told the fallback") && log.contains(PRODUCTPAGE), "{log}");
+
+    // Other rules declare something else for the same decision; nobody has rejected that.
+    served.node.swap(ISTIO)?;
+    for it in [&mut ztunnel, &mut other] {
+        runtime.block_on(it.until(|kept| of_service(kept, PRODUCTPAGE).is_some_and(|it| it.ends_with(".invalid"))))?;
+    }
+    // Another decision is tried.
+    served.node.swap(SERVICE_ACCOUNT)?;
+    runtime.block_on(ztunnel.until(|kept| of_service(kept, PRODUCTPAGE).is_none()))?;
+    assert_eq!(served.node.admin().value("/xds")?["fallbacks"], json!([]));
     Ok(())
 }

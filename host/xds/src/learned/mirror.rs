@@ -14,6 +14,7 @@ use model::{Facts, Name};
 
 use super::{decoded, subject};
 use crate::client::state::{Update, UpstreamResource};
+use crate::fallback::Instead;
 use crate::proto::workload::address::Type;
 use crate::reload::chain;
 use crate::resource::{Key, Resource, ResourceType, Resources, Snapshot, Stamp, keys_of_service, keys_of_workload};
@@ -121,9 +122,16 @@ impl Mirror {
         self.publish(names, &BTreeSet::new(), rewriting)
     }
 
-    /// What clients are told, as far as it is published.
+    /// What clients are told, as far as it is published and they take it: else what the control plane said.
     pub fn snapshot(&self, rules: u64, revision: u64) -> Snapshot {
-        Snapshot { addresses: self.addresses.clone(), authorizations: self.authorizations.clone(), rules, revision }
+        Snapshot {
+            addresses: self.addresses.clone(),
+            authorizations: self.authorizations.clone(),
+            rules,
+            revision,
+            instead: Instead::ControlPlane(self.upstream.clone()),
+            ..Snapshot::default()
+        }
     }
 
     /// What a component may be asked about.

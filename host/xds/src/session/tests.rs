@@ -267,11 +267,11 @@ fn a_client_that_rejects_without_end_is_not_listened_to_without_end() {
     let mut session = Session::new(Limits::default());
     session.request(ask(ADDRESS)).unwrap();
     let response = session.next(&snapshot()).unwrap();
-    let message = format!("{}: \nbad", "x".repeat(2000)) + &"; y: bad".repeat(99);
+    let message = format!("{}: \nbad", "x".repeat(2000)) + &"; y: bad".repeat(4131);
     let error_detail = Some(crate::proto::discovery::Status { code: 0, message });
     let rejected = session.request(DeltaDiscoveryRequest { error_detail, ..ack(&response) }).unwrap().rejected;
-    assert_eq!((rejected.len(), rejected[0].name.len(), &*rejected[0].reason), (65, 512, "bad"));
-    assert_eq!(rejected[64].reason, "and 36 more");
+    assert_eq!((rejected.len(), rejected[0].name.len(), &*rejected[0].reason), (4097, 512, "bad"));
+    assert_eq!(rejected[4096].reason, "and 36 more");
 }
 
 #[test]
