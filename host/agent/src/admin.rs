@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Add;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -28,9 +29,11 @@ use xds::clients::Clients;
 use xds::resource::{ResourceType, Snapshot};
 
 use crate::capture;
+use crate::commands::explain::print;
 use crate::conductor::{Message, SinkCounters};
 use crate::config::AdminAddress;
-use crate::explanation::{Dropped, Explainer, NotExplained};
+use crate::explanation::{Dropped, Explainer, NotExplained, RowExplained};
+use crate::learned::LearnedExplained;
 use crate::output;
 use crate::published::Published;
 use crate::ztunnels;
@@ -195,6 +198,26 @@ struct Which {
     name: Option<String>,
     /// Of an endpoint: its address, or the host that it stands for.
     part: Option<String>,
+    /// Only those of objects, or only those on what a control plane told.
+    source: Option<Source>,
+    /// How an explanation is written.
+    #[serde(default)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Source {
+    Objects,
+    Upstream,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    #[default]
+    Json,
+    Text,
 }
 
 impl Which {
@@ -216,18 +239,27 @@ async fn decisions(State(admin): State<Admin>, Query(which): Query<Which>) -> Re
     };
     let newest = admin.newest.as_ref().map(|it| Arc::clone(&it.borrow())).unwrap_or_default();
     let facts = admin.store.load_full();
-    let mut rows = table.iter().filter(|(key, _)| wanted(key));
+    let learned = admin.published.upstream.learned.load_full();
+    let is_asked = |source| which.source.is_none_or(|only| only == source);
+    let mut rows = table.iter().filter(|(key, _)| is_asked(Source::Objects) && wanted(key));
+    let mut told = learned.iter().filter(|it| is_asked(Source::Upstream) && wanted(&it.key()));
     let list = rows.by_ref().take(DECISIONS_MAX).flat_map(|(key, row)| {
         let mut decisions = output::decisions_of(key, row);
-        decisions.iter_mut().for_each(|it| ztunnels::mark_fallback(it, key, facts.facts(), &newest));
+        // What ztunnels are told is decided on what the control plane told, where there is one.
+        if learned.rules == 0 {
+            decisions.iter_mut().for_each(|it| ztunnels::mark_fallback(it, key, facts.facts(), &newest));
+        }
         decisions
     });
-    let list: Vec<Value> = list.collect();
-    let more = rows.count();
+    let mut list: Vec<Value> = list.collect();
+    let room = DECISIONS_MAX.saturating_sub(list.len());
+    list.extend(told.by_ref().take(room).map(|it| it.to_json(&newest)));
+    let more = rows.count() + told.count();
     Json(json!({ "rules": table.rules, "revision": table.revision, "decisions": list, "more": more })).into_response()
 }
 
 async fn explain(State(admin): State<Admin>, Query(which): Query<Which>) -> Response {
+    let format = which.format;
     let (kind, namespace, name) = match (which.kind(), which.namespace, which.name) {
         (Err(what), ..) => return error(StatusCode::BAD_REQUEST, &what),
         (Ok(Some(kind)), Some(namespace), Some(name)) => (kind, namespace, name),
@@ -239,14 +271,14 @@ async fn explain(State(admin): State<Admin>, Query(which): Query<Which>) -> Resp
         return error(StatusCode::SERVICE_UNAVAILABLE, "other explanations are under way: ask again");
     };
     // A component may take its time; the runtime must not wait for it.
-    let explained = tokio::task::spawn_blocking(move || explained(&admin, &key)).await;
+    let explained = tokio::task::spawn_blocking(move || explained(&admin, &key, format)).await;
     match explained {
         Ok(answer) => answer,
         Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "the explanation was given up"),
     }
 }
 
-fn explained(admin: &Admin, key: &RowKey) -> Response {
+fn explained(admin: &Admin, key: &RowKey, format: Format) -> Response {
     let table = admin.published.table.load_full();
     let Some(active) = admin.published.active.load_full() else {
         return error(StatusCode::SERVICE_UNAVAILABLE, "no rules yet");
@@ -256,28 +288,56 @@ fn explained(admin: &Admin, key: &RowKey) -> Response {
     }
     let store = admin.store.load_full();
     let explainer = Explainer { store: &store, table: &table, component: &active.component, terms: &active.terms };
-    match explainer.row(key) {
+    let newest = admin.newest.as_ref().map(|it| Arc::clone(&it.borrow())).unwrap_or_default();
+    let learned = admin.published.upstream.learned.load_full();
+    let told: Result<Vec<_>, _> = learned.of(key).map(|it| it.explained(&explainer, &newest)).collect();
+    let told = match told {
+        Ok(told) => told,
+        Err(failure) => {
+            let what = format!("{key} cannot be explained: {failure}");
+            return error(StatusCode::INTERNAL_SERVER_ERROR, &what);
+        }
+    };
+    let mut value = match explainer.row(key) {
         Ok(explained) => {
             for Dropped { edit, why } in &explained.dropped {
                 tracing::warn!(row = %key, ?edit, why, component = active.named, "an edit does not keep its promise");
             }
-            let mut value = explained.to_json();
-            if let Value::Object(fields) = &mut value {
-                let beside = [
-                    ("rules", json!(table.rules)),
-                    ("revision", json!(table.revision)),
-                    ("component", json!(active.named)),
-                ];
-                fields.extend(beside.map(|(key, value)| (key.to_owned(), value)));
+            if format == Format::Text {
+                return text(Some(&explained), &told);
             }
-            Json(value).into_response()
+            explained.to_json()
         }
-        Err(not @ NotExplained::Failed(..)) => error(StatusCode::INTERNAL_SERVER_ERROR, &not.to_string()),
+        // There is no object, or none with a decision; what the control plane told has one all the same.
+        Err(_) if !told.is_empty() => {
+            if format == Format::Text {
+                return text(None, &told);
+            }
+            json!({ "decisions": [] })
+        }
+        Err(not @ NotExplained::Failed(..)) => return error(StatusCode::INTERNAL_SERVER_ERROR, &not.to_string()),
         Err(not) => {
             let body = json!({ "error": not.to_string(), "unpublished": not.unpublished() });
-            (StatusCode::NOT_FOUND, Json(body)).into_response()
+            return (StatusCode::NOT_FOUND, Json(body)).into_response();
         }
+    };
+    if let Value::Object(fields) = &mut value {
+        let beside =
+            [("rules", json!(table.rules)), ("revision", json!(table.revision)), ("component", json!(active.named))];
+        fields.extend(beside.map(|(key, value)| (key.to_owned(), value)));
+        let told: Vec<Value> = told.into_iter().map(LearnedExplained::into_json).collect();
+        fields.extend((!told.is_empty()).then(|| ("upstream".to_owned(), Value::Array(told))));
     }
+    Json(value).into_response()
+}
+
+/// The explanation as the command prints it.
+fn text(explained: Option<&RowExplained>, told: &[LearnedExplained]) -> Response {
+    let mut text = Vec::new();
+    // Into memory: it cannot fail.
+    let _written = explained.map(|it| print::row(&mut text, it));
+    let told = told.iter().map(ToString::to_string).collect::<String>();
+    String::from_utf8_lossy(&text).into_owned().add(&told).into_response()
 }
 
 /// Everything that is known and decided, written while it is read: see [`crate::capture`].
@@ -342,7 +402,7 @@ async fn resources(State(admin): State<Admin>, Query(of): Query<Resource>) -> Re
     let is_meant =
         |it: &&Arc<xds::resource::Resource>| of.version.as_deref().is_none_or(|version| it.version().is(version));
     let (table, store) = (admin.published.table.load_full(), admin.store.load_full());
-    let (active, learned) = (admin.published.active.load_full(), admin.published.upstream.rows.load_full());
+    let (active, learned) = (admin.published.active.load_full(), admin.published.upstream.learned.load_full());
     let decided =
         ztunnels::Decided { table: &table, facts: store.facts(), learned: &learned, fallbacks: &newest.fallbacks };
     let found = ResourceType::ALL.into_iter().flat_map(|type_of| {

@@ -1,15 +1,17 @@
 //! A capture: what a mesh was and what was decided for it, in one file that every command takes in the place of manifests.
 //!
 //! One JSON value a line, each under the name of what it is: first `capture` (version, facts, MeshConfig, rules), then an
-//! `object` for each manifest, then a `decision` for each row, last `end` with how many there were and the SHA-256 of all
+//! `object` for each manifest, then a `decision` for each row and a `learned` for each decision on what a control plane told, last `end` with how many there were and the SHA-256 of all
 //! lines before it. So a capture is written and read line by line, however large the mesh; one that was cut off or changed
 //! is told from a whole one; and `jq -c .object` gives the manifests back.
 
+use std::collections::BTreeMap;
+
 use model::decider::Terms;
-use model::decision::{Choice, OnUnreachable};
+use model::decision::{Choice, Decision, OnUnreachable};
 use model::pseudonym::Vocabulary;
 use model::store::Facts;
-use model::{Store, Table};
+use model::{Row, RowKey, Store, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Unresolved;
@@ -42,6 +44,20 @@ pub(crate) struct Capture {
     pub(crate) store: Store,
     /// The decisions as they were. A row's input is not known: it can be compared and printed, not explained.
     pub(crate) table: Table,
+    pub(crate) learned: LearnedRows,
+}
+
+/// Decisions on what a control plane told, by the row that another source would have.
+pub(crate) type LearnedRows = BTreeMap<RowKey, LearnedRow>;
+
+/// One of them. There is no object for it: it can be compared and printed.
+#[derive(Clone, Debug)]
+pub(crate) struct LearnedRow {
+    pub(crate) row: Row,
+    /// What the control plane said, as if it was a decision.
+    pub(crate) upstream: Decision,
+    /// What the component chose, where that was refused.
+    pub(crate) refused: Option<Decision>,
 }
 
 /// What a capture says of itself.

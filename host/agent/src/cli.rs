@@ -225,6 +225,9 @@ pub struct ExplainFlags {
     /// The namespace of the object
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
+    /// Ask this agent instead: unix:PATH or a loopback ADDRESS:PORT. It also knows what a control plane told it
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "paths")]
+    pub admin: Option<String>,
     /// The mesh.
     #[command(flatten)]
     pub mesh: MeshFlags,

@@ -10,6 +10,7 @@ mod sources;
 mod watch;
 
 mod conductor;
+mod learned;
 mod loader;
 mod manifests;
 mod metrics;

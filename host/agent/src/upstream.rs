@@ -10,7 +10,6 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use engine::{Refusal, Stage};
-use imbl::OrdMap;
 use model::decider::Terms;
 use model::decision::Choice;
 use model::learned::decider::{LearnedDecider, LearnedRow, LearnedTerms};
@@ -23,6 +22,8 @@ use xds::fallback::Outlet;
 use xds::learned::mirror::{Mirror, Rewriting, Touched};
 use xds::resource::ResourceType;
 
+use crate::learned::Learned;
+
 /// What is written to disk: all resources by type.
 pub(crate) type Saved = Vec<(ResourceType, Vec<UpstreamResource>)>;
 
@@ -31,8 +32,8 @@ pub(crate) type Saved = Vec<(ResourceType, Vec<UpstreamResource>)>;
 pub(crate) struct Seen {
     /// Whether the mesh is fresh, since when not, and why.
     pub(crate) status: ArcSwap<Option<Status>>,
-    /// The decisions by resource.
-    pub(crate) rows: ArcSwap<OrdMap<Name, Arc<LearnedRow>>>,
+    /// What it told, with the decisions.
+    pub(crate) learned: ArcSwap<Learned>,
 }
 
 /// See the module.
@@ -226,7 +227,8 @@ impl Upstream {
 
     fn publish(&self, store: &Store) {
         let Some(ruling) = &self.ruling else { return };
-        self.seen.rows.store(Arc::new(ruling.decider.rows().clone()));
+        let (mesh, rows) = (self.mirror.mesh().clone(), ruling.decider.rows().clone());
+        self.seen.learned.store(Arc::new(Learned { mesh, rows, rules: ruling.rules }));
         // A mesh that nobody has told yet is not an empty one.
         if *self.status.freshness() != Freshness::Unknown {
             self.newest.publish(self.mirror.snapshot(ruling.rules, self.revision(store)));

@@ -10,10 +10,9 @@ use anyhow::{Context, bail};
 use clap::Args;
 use cluster::connect::Access;
 use imbl::OrdMap;
-use model::learned::decider::LearnedRow;
 use model::learned::{service_with_host, workload_of_uid};
 use model::table::{Row, RowKey};
-use model::{Facts, Name, Table};
+use model::{Facts, Table};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
@@ -31,6 +30,7 @@ use xds::sink::XdsSink;
 use xds::tls::incoming::{self, incoming};
 use xds::tls::{SelfSigned, ServerTls, Versions};
 
+use crate::learned::Learned;
 use crate::token_review::TokenReviews;
 
 /// Where the agent keeps what it makes for itself.
@@ -454,7 +454,7 @@ pub(crate) fn freshness(status: &Status) -> Value {
 pub(crate) struct Decided<'a> {
     pub(crate) table: &'a Table,
     pub(crate) facts: &'a Facts,
-    pub(crate) learned: &'a OrdMap<Name, Arc<LearnedRow>>,
+    pub(crate) learned: &'a Learned,
     pub(crate) fallbacks: &'a OrdMap<Arc<str>, Arc<Fallback>>,
 }
 
@@ -463,7 +463,7 @@ impl Decided<'_> {
     pub(crate) fn to_json(&self, of: ResourceType, resource: &Resource) -> Value {
         let mut value = json!({ "type": of.url(), "name": &**resource.name(), "version": resource.version().to_string(),
             "bytes": resource.body().len() });
-        let decision = match self.learned.get(resource.name()) {
+        let decision = match self.learned.rows.get(resource.name()) {
             Some(row) => Some(json!({ "decision": *row.decision, "revision": row.revision,
                 "refused": row.refused.as_deref() })),
             None => self.row(of, resource.name()).map(|(key, row)| {

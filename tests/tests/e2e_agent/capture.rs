@@ -10,7 +10,7 @@ use tests::demo::agent::command;
 use crate::node::{BLOCKING, ISTIO, Node, SERVICE_ACCOUNT, named};
 
 /// Runs a command that asks this node's agent.
-fn ask(node: &Node, arguments: &[&str]) -> Result<Output> {
+pub(crate) fn ask(node: &Node, arguments: &[&str]) -> Result<Output> {
     let admin = format!("unix:{}", node.admin().socket().display());
     let mut command = command()?;
     command.args(arguments).args(["--admin", &admin]).stdin(Stdio::null());

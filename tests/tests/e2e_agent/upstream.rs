@@ -23,6 +23,7 @@ use xds::proto::workload::{
 use xds::resource::{Resource, Snapshot, Stamp};
 use xds::server::Config;
 
+use crate::capture::ask;
 use crate::node::{ISTIO, Node, PATIENCE, flags};
 use crate::ztunnels::{dial, free_port, runtime, serving};
 
@@ -254,5 +255,92 @@ fn each_node_is_given_the_waypoint_that_is_near() -> Result<()> {
     });
     // In the node's region still, and the first of the two.
     far.runtime.block_on(ztunnel.until(|kept| kept.services[CART].waypoint == Some(waypoint("first"))))?;
+    Ok(())
+}
+
+/// A Gateway that no control plane has told of, and the Service cart, which asks for it.
+const ASKING: &str = "\
+apiVersion: v1
+kind: Service
+metadata:
+  name: cart
+  namespace: shop
+  labels: {istio.io/use-waypoint: mine}
+spec:
+  clusterIP: 10.96.77.1
+  ports: [{port: 80}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata:
+  name: mine
+  namespace: shop
+spec:
+  gatewayClassName: istio-waypoint
+  listeners: [{name: mesh, port: 15008, protocol: HBONE, allowedRoutes: {namespaces: {from: Same}}}]
+status:
+  addresses: [{type: IPAddress, value: 10.96.77.2}]
+  conditions: [{type: Programmed, status: \"True\"}]
+";
+
+/// What is listed of cart on what the control plane told, once it is refused to go through its Gateway or goes there.
+fn learned_cart(node: &Node, is_it: impl Fn(&Value) -> bool) -> Result<Value> {
+    wait_for("the decision on cart", PATIENCE, || {
+        let listed = node.admin().value("/decisions?kind=service&namespace=shop&name=cart&source=upstream")?;
+        Ok(Some(listed["decisions"][0].clone()).filter(&is_it))
+    })
+}
+
+fn told(node: &Node, arguments: &[&str]) -> Result<String> {
+    let output = ask(node, arguments)?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+#[test]
+fn what_only_the_control_plane_told_is_listed_explained_and_captured() -> Result<()> {
+    let between = Between::start(ISTIO)?;
+    let node = &between.node;
+    let _ztunnel = between.ztunnel()?;
+    let listed = node.admin().value("/decisions?source=upstream")?;
+    let names: Vec<_> = listed["decisions"].as_array().context("decisions")?.iter().map(|it| &it["resource"]).collect();
+    assert_eq!(names.len(), between.mesh.addresses.len(), "{names:?}");
+    assert_eq!(listed["decisions"][0]["source"], "upstream");
+    let cart = learned_cart(node, |_| true)?;
+    assert_eq!((&cart["choice"], &cart["upstream"]["waypoint"]["namespace"]), (&json!("keep"), &json!("shop")));
+    let of_objects = node.admin().value("/decisions?source=objects&namespace=shop&name=cart")?;
+    assert_eq!(of_objects["decisions"], json!([]));
+    let before = node.folder().join("before.capture").display().to_string();
+    assert!(told(node, &["capture", "-o", &before])?.contains("6 on what a control plane told"));
+
+    fs::write(node.folder().join("manifests/90-cart.yaml"), ASKING)?;
+    let cart = learned_cart(node, |it| it["reason"] == "NotProgrammed")?;
+    assert_eq!(cart["refused"]["waypoint"]["name"], "mine");
+    let explained = told(node, &["explain", "service", "shop/cart"])?;
+    for expected in
+        ["told by the control plane): keep (NotProgrammed)", "the component chose shop/mine", "R98", "primary first"]
+    {
+        assert!(explained.contains(expected), "{expected}: {explained}");
+    }
+    let json: Value = serde_json::from_str(&told(node, &["explain", "-o", "json", "service", "shop/cart"])?)?;
+    assert_eq!((&json["decisions"][0]["choice"], &json["upstream"][0]["choice"]), (&json!("waypoint"), &json!("keep")));
+    assert!(json["upstream"][0]["findings"].as_array().is_some_and(|it| !it.is_empty()), "{json}");
+    // A Pod of which there is no object.
+    assert!(told(node, &["explain", "pod", "shop/cart-1"])?.contains("told by the control plane): keep"));
+
+    let after = node.folder().join("after.capture").display().to_string();
+    told(node, &["capture", "-o", &after])?;
+    let run = |arguments: &[&str]| -> Result<(String, String)> {
+        let output = tests::demo::agent::command()?.args(arguments).output()?;
+        Ok((String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
+    };
+    let (diff, _) = run(&["diff", &before, &after])?;
+    let (_, upstream) = diff.split_once("As decided on what a control plane told:").context("no second part")?;
+    assert!(upstream.contains("Service shop/cart") && upstream.contains("1 rows differ, 6 are in both"), "{diff}");
+    let (explained, note) = run(&["explain", "service", "shop/cart", "-f", &after])?;
+    assert!(explained.contains("as captured): keep (NotProgrammed)") && explained.contains("shop/mine"), "{explained}");
+    assert!(note.contains("6 decisions on what a control plane told"), "{note}");
+    let (_, note) = run(&["lint", "-f", &after])?;
+    assert!(note.contains("nothing else takes them into account"), "{note}");
     Ok(())
 }

@@ -12,8 +12,8 @@ use model::{Name, Object, Row, RowKey, Store, Table};
 use sha2::{Digest, Sha256};
 
 use super::wire::{AnyVersion, EndLine, HeaderLine, Rows};
-use super::write::{DECISION, END, MAGIC, OBJECT};
-use super::{Capture, CaptureLimits, Header, VERSION, hex};
+use super::write::{DECISION, END, LEARNED, MAGIC, OBJECT};
+use super::{Capture, CaptureLimits, Header, LearnedRow, LearnedRows, VERSION, hex};
 
 /// Something in a capture.
 #[expect(clippy::large_enum_variant, reason = "one at a time, and never kept")]
@@ -25,6 +25,8 @@ pub(crate) enum Found<'a> {
     },
     /// The text of a row, for who wants it: most do not.
     Decision(Decided<'a>),
+    /// The same of what a control plane told.
+    Learned(DecidedLearned<'a>),
 }
 
 /// A row that is read when somebody asks.
@@ -36,6 +38,18 @@ pub(crate) struct Decided<'a> {
 impl Decided<'_> {
     pub(crate) fn read(self) -> anyhow::Result<(RowKey, Row)> {
         self.rows.read(self.text)
+    }
+}
+
+/// A decision on what a control plane told, read when somebody asks.
+pub(crate) struct DecidedLearned<'a> {
+    text: &'a str,
+    rows: &'a mut Rows,
+}
+
+impl DecidedLearned<'_> {
+    pub(crate) fn read(self) -> anyhow::Result<(RowKey, LearnedRow)> {
+        self.rows.read_learned(self.text)
     }
 }
 
@@ -103,7 +117,7 @@ impl<R: BufRead> Reader<R> {
     /// # Errors
     /// It is cut off, was changed, is too large, or holds what cannot be read; and those of `each`.
     pub(crate) fn read(mut self, each: &mut dyn FnMut(Found<'_>) -> anyhow::Result<()>) -> anyhow::Result<Header> {
-        let (mut objects, mut decisions) = (0, 0);
+        let (mut objects, mut decisions, mut learned) = (0, 0, 0);
         let mut rows = Rows::new();
         let limits = manifest::Limits::default();
         loop {
@@ -113,22 +127,22 @@ impl<R: BufRead> Reader<R> {
                 bail!("it is cut off after {objects} objects and {decisions} decisions: capture again");
             };
             let unreadable = || format!("line {number} cannot be read: capture again");
-            if let Some(text) = inner(line, OBJECT).filter(|_| decisions == 0) {
+            if let Some(text) = inner(line, OBJECT).filter(|_| decisions + learned == 0) {
                 objects += 1;
                 ensure!(objects <= self.limits.objects_max, "it has more than {} objects", self.limits.objects_max);
                 let object = object(text, &limits).with_context(unreadable)?;
                 each(Found::Object { object, line: number })?;
-            } else if let Some(text) = inner(line, DECISION) {
+            } else if let Some(text) = inner(line, DECISION).filter(|_| learned == 0) {
                 decisions += 1;
-                ensure!(
-                    decisions <= self.limits.decisions_max,
-                    "it has more than {} decisions",
-                    self.limits.decisions_max
-                );
+                self.limits.check_decisions(decisions)?;
                 each(Found::Decision(Decided { text, rows: &mut rows })).with_context(unreadable)?;
+            } else if let Some(text) = inner(line, LEARNED) {
+                learned += 1;
+                self.limits.check_decisions(decisions + learned)?;
+                each(Found::Learned(DecidedLearned { text, rows: &mut rows })).with_context(unreadable)?;
             } else if let Some(text) = inner(line, END) {
                 let end: EndLine = serde_json::from_str(text).with_context(unreadable)?;
-                let expected = EndLine { objects, decisions, sha256: hex(&hash.finalize()) };
+                let expected = EndLine { objects, decisions, learned, sha256: hex(&hash.finalize()) };
                 ensure!(end == expected, "it was changed after it was written: its checksum is another; capture again");
                 let behind = self.lines.input.fill_buf().context("cannot be read")?;
                 ensure!(behind.is_empty(), "something stands behind its end: capture again");
@@ -147,6 +161,7 @@ impl<R: BufRead> Reader<R> {
         let mut store = Store::new(self.header.facts.clone());
         let rules = self.header.rules.as_ref().map_or(0, |rules| rules.number);
         let mut table = Table::new(rules, self.header.revision);
+        let mut learned = LearnedRows::new();
         let header = self.read(&mut |found| {
             match found {
                 Found::Object { object, .. } => {
@@ -156,10 +171,18 @@ impl<R: BufRead> Reader<R> {
                     let (key, row) = decided.read()?;
                     table.set(key, Some(row));
                 }
+                Found::Learned(decided) => learned.extend([decided.read()?]),
             }
             Ok(())
         })?;
-        Ok(Capture { header, store, table })
+        Ok(Capture { header, store, table, learned })
+    }
+}
+
+impl CaptureLimits {
+    fn check_decisions(&self, decisions: u64) -> anyhow::Result<()> {
+        ensure!(decisions <= self.decisions_max, "it has more than {} decisions", self.decisions_max);
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use model::store::Event;
 use model::{Row, Store, Table};
 use serde_json::Value;
 
-use super::{Capture, Header, Rules};
+use super::{Capture, Header, LearnedRow, Rules};
 use crate::rules::BUILT_IN;
 
 /// What is said of a component that is not ours, and of why a row is not fresh.
@@ -18,7 +18,7 @@ const DEGRADED: &str = "degraded";
 
 /// The same mesh and decisions under other names, and what is called how.
 pub(crate) fn pseudonymised(capture: &Capture) -> (Capture, Pseudonyms) {
-    let Capture { header, store, table } = capture;
+    let Capture { header, store, table, learned } = capture;
     let rules = header.rules.as_ref();
     let vocabulary = rules.map(|rules| Vocabulary::new(rules.labels.clone(), rules.annotations.clone()));
     let mut names = Names::new(vocabulary.unwrap_or_default());
@@ -28,6 +28,11 @@ pub(crate) fn pseudonymised(capture: &Capture) -> (Capture, Pseudonyms) {
     names.facts(&header.facts);
     for (key, row) in table.iter() {
         names.row(key, &row.subject, &row.decision);
+    }
+    for (key, LearnedRow { row, upstream, refused }) in learned {
+        for decision in [&*row.decision, upstream].into_iter().chain(refused) {
+            names.row(key, &row.subject, decision);
+        }
     }
     if let Some(rules) = rules {
         settings(rules, &mut |text| {
@@ -49,7 +54,8 @@ pub(crate) fn pseudonymised(capture: &Capture) -> (Capture, Pseudonyms) {
         rules: rules.map(|rules| renamed_rules(rules, &pseudonyms)),
     };
     let table = renamed_table(table, &pseudonyms);
-    (Capture { header, store: renamed, table }, pseudonyms)
+    let learned = learned.iter().map(|(key, it)| (pseudonyms.key(key), renamed_learned(it, &pseudonyms))).collect();
+    (Capture { header, store: renamed, table, learned }, pseudonyms)
 }
 
 fn objects(store: &Store) -> impl Iterator<Item = model::Object> + '_ {
@@ -59,17 +65,28 @@ fn objects(store: &Store) -> impl Iterator<Item = model::Object> + '_ {
 fn renamed_table(table: &Table, pseudonyms: &Pseudonyms) -> Table {
     let mut renamed = Table::new(table.rules, table.revision);
     for (key, row) in table.iter() {
-        let row = Row {
-            subject: pseudonyms.subject(&row.subject),
-            input: row.input.clone(),
-            decision: Arc::new(pseudonyms.decision(&row.decision)),
-            revision: row.revision,
-            // The reason may be a component's text.
-            degraded: row.degraded.as_ref().map(|_| Arc::new(DEGRADED.to_owned())),
-        };
-        renamed.set(pseudonyms.key(key), Some(row));
+        renamed.set(pseudonyms.key(key), Some(renamed_row(row, pseudonyms)));
     }
     renamed
+}
+
+fn renamed_row(row: &Row, pseudonyms: &Pseudonyms) -> Row {
+    Row {
+        subject: pseudonyms.subject(&row.subject),
+        input: row.input.clone(),
+        decision: Arc::new(pseudonyms.decision(&row.decision)),
+        revision: row.revision,
+        // The reason may be a component's text.
+        degraded: row.degraded.as_ref().map(|_| Arc::new(DEGRADED.to_owned())),
+    }
+}
+
+fn renamed_learned(learned: &LearnedRow, pseudonyms: &Pseudonyms) -> LearnedRow {
+    LearnedRow {
+        row: renamed_row(&learned.row, pseudonyms),
+        upstream: pseudonyms.decision(&learned.upstream),
+        refused: learned.refused.as_ref().map(|it| pseudonyms.decision(it)),
+    }
 }
 
 /// The built-in component's name is no secret, nor are its settings, none of which is a name.

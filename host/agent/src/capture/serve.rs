@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::{Header, Rules, write};
+use crate::learned::Learned;
 use crate::published::Published;
 
 /// Captures that may be under way at once: each may hold a mesh that is no longer the present one.
@@ -43,9 +44,9 @@ pub(crate) fn stream(
     let (sent, sending) = mpsc::channel(PIECES_MAX);
     let work = move || {
         let _turn = turn;
-        let (header, store, table) = snapshot(&published, &store);
+        let Captured { header, store, table, learned } = snapshot(&published, &store);
         let out = BufWriter::with_capacity(PIECE_BYTES, Pieces(pieces));
-        if let Err(error) = write(out, &header, &store, &table) {
+        if let Err(error) = write(out, &header, &store, &table, learned.iter().map(|it| it.captured())) {
             tracing::info!(%error, "a capture was not read to its end");
         }
     };
@@ -54,20 +55,30 @@ pub(crate) fn stream(
     Ok(Body::from_stream(Sending(sending)))
 }
 
+/// What a capture is made of.
+struct Captured {
+    header: Header,
+    store: Arc<Store>,
+    table: Arc<Table>,
+    learned: Arc<Learned>,
+}
+
 /// Objects and decisions of one revision, or if the mesh never stays as it is long enough, of two.
-fn snapshot(published: &Published, store: &ArcSwap<Store>) -> (Header, Arc<Store>, Arc<Table>) {
+fn snapshot(published: &Published, store: &ArcSwap<Store>) -> Captured {
     let mut attempts = 0;
     loop {
         attempts += 1;
         // In the order in which they are stored last: see `admin::rules`.
         let active = published.active.load_full();
         let table = published.table.load_full();
+        let learned = published.upstream.learned.load_full();
         let store = store.load_full();
         let rules = active.as_ref().map_or(0, |active| active.rules);
         let fits = rules == table.rules && (rules == 0 || table.revision == store.revision());
+        let fits = fits && (learned.rules == 0 || learned.rules == rules);
         if fits || attempts == ATTEMPTS_MAX {
             let rules = active.map(|active| Rules::of(table.rules, &active.named, &active.component, &active.terms));
-            return (Header::of(&store, &table, rules), store, table);
+            return Captured { header: Header::of(&store, &table, rules), store, table, learned };
         }
         thread::sleep(ATTEMPT_EVERY);
     }

@@ -83,14 +83,39 @@ fn capture(rules: Option<Rules>) -> Capture {
         let row = Row { subject, input: wire::unknown_input(), decision, revision: at as u64, degraded };
         table.set(key, Some(row));
     }
-    Capture { header: Header::of(&store, &table, rules), store, table }
+    Capture { header: Header::of(&store, &table, rules), store, table, learned: LearnedRows::new() }
+}
+
+/// The same of an agent that follows a control plane.
+fn capture_with_learned() -> Capture {
+    let capture = capture(Some(rules("mine.wasm", "")));
+    let mut decisions = decisions().into_iter();
+    let (upstream, kept) = (decisions.next().unwrap(), decisions.nth(2).unwrap());
+    let subject = Subject {
+        hosts: ["secret-cart.secret-ns.svc.cluster.local".into()].into(),
+        addresses: Arc::default(),
+        dialled_by_address: false,
+    };
+    let row = Row { subject, input: wire::unknown_input(), decision: Arc::new(kept), revision: 3, degraded: None };
+    let part = Some("secret-cluster//Pod/secret-ns/secret-pod".into());
+    let pod = RowKey { part, ..RowKey::new(RowKind::Pod, "secret-ns", "secret-pod") };
+    let refused = LearnedRow { row: row.clone(), upstream: upstream.clone(), refused: Some(upstream.clone()) };
+    let kept = LearnedRow { row, upstream, refused: None };
+    let learned = [(RowKey::new(RowKind::Service, "secret-ns", "secret-cart"), refused), (pod, kept)];
+    Capture { learned: learned.into(), ..capture }
+}
+
+/// Written, with so many decisions on what a control plane told.
+fn text_with(capture: &Capture, count: u64) -> String {
+    let mut out = Vec::new();
+    let learned = capture.learned.iter().map(|(key, row)| (key.clone(), row.clone()));
+    let written = write(&mut out, &capture.header, &capture.store, &capture.table, learned).unwrap();
+    assert_eq!((written.objects, written.decisions, written.learned), (2, 5, count));
+    String::from_utf8(out).unwrap()
 }
 
 fn text(capture: &Capture) -> String {
-    let mut out = Vec::new();
-    let written = write(&mut out, &capture.header, &capture.store, &capture.table).unwrap();
-    assert_eq!((written.objects, written.decisions), (2, 5));
-    String::from_utf8(out).unwrap()
+    text_with(capture, 0)
 }
 
 fn read(text: &str) -> Result<Capture, String> {
@@ -115,6 +140,36 @@ fn what_is_read_is_what_was_written() {
         assert!(again.store.object_keys().all(|key| again.store.object(&key) == capture.store.object(&key)));
         assert_eq!(self::text(&again), text, "to the byte");
     }
+}
+
+#[test]
+fn what_a_control_plane_told_is_kept_and_counted_and_hidden_like_the_rest() {
+    let capture = capture_with_learned();
+    let text = text_with(&capture, 2);
+    assert!(!self::text(&self::capture(None)).contains("learned"), "others are as they always were");
+    let again = read(&text).unwrap();
+    assert_eq!(format!("{:?}", again.learned), format!("{:?}", capture.learned));
+    assert_eq!(text_with(&again, 2), text, "to the byte");
+    let (renamed, _) = pseudonymised(&capture);
+    let kept = text_with(&renamed, 2).replace("secret.example/tier", "");
+    assert!(!kept.contains("secret") && !kept.contains("192.0.2"), "{kept}");
+
+    let last = text.lines().position(|line| line.starts_with(write::LEARNED)).unwrap();
+    let line = |number: usize| text.lines().nth(number).unwrap();
+    let rows = [
+        (text.replacen(&format!("{}\n", line(last)), "", 1), "it was changed"),
+        (text.replacen("\"learned\":2", "\"learned\":1", 1), "it was changed"),
+        (text.replacen(line(last), &format!("{}\n{}", line(last), line(last - 1)), 1), "is none of a capture"),
+        (text.replacen(line(last), &format!("{}\n{}", line(last), line(1)), 1), "is none of a capture"),
+        (text.replacen("\"upstream\":", "\"downstream\":", 1), "cannot be read"),
+    ];
+    for (changed, expected) in rows {
+        assert_ne!(changed, text, "{expected}");
+        let error = read(&sealed(&changed)).err().unwrap_or_else(|| panic!("{expected}"));
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    let within = CaptureLimits { decisions_max: 6, ..CaptureLimits::default() };
+    assert!(read_within(&text, within).err().unwrap().contains("more than 6 decisions"));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Header, Rules, VERSION};
+use super::{Header, LearnedRow, Rules, VERSION};
 use crate::cli::Unresolved;
 use crate::output;
 
@@ -66,7 +66,27 @@ struct NodeLine {
 pub(super) struct EndLine {
     pub(super) objects: u64,
     pub(super) decisions: u64,
+    /// Left out where there are none, as in captures of agents that know no control plane.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(super) learned: u64,
     pub(super) sha256: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over like this")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
+/// A decision on what a control plane told.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LearnedLine<'a> {
+    /// As of an object.
+    #[serde(borrow)]
+    row: &'a RawValue,
+    upstream: DecisionLine,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused: Option<DecisionLine>,
 }
 
 /// A row.
@@ -197,6 +217,16 @@ pub(super) fn row_text(key: &RowKey, row: &Row) -> serde_json::Result<String> {
     })
 }
 
+/// Writes the text of a decision on what a control plane told.
+pub(super) fn learned_text(key: &RowKey, learned: &LearnedRow) -> serde_json::Result<String> {
+    let row: Box<RawValue> = RawValue::from_string(row_text(key, &learned.row)?)?;
+    serde_json::to_string(&LearnedLine {
+        row: &row,
+        upstream: decision_line(&learned.upstream),
+        refused: learned.refused.as_ref().map(decision_line),
+    })
+}
+
 fn decision_line(decision: &Decision) -> DecisionLine {
     let waypoint = |target: &Target| {
         let (hostname, address, network) = match &target.address {
@@ -253,6 +283,13 @@ impl Rows {
             degraded: line.degraded,
         };
         Ok((key, row))
+    }
+
+    pub(super) fn read_learned(&mut self, text: &str) -> anyhow::Result<(RowKey, LearnedRow)> {
+        let line: LearnedLine<'_> = serde_json::from_str(text)?;
+        let (key, row) = self.read(line.row.get())?;
+        let refused = line.refused.map(decision).transpose()?;
+        Ok((key, LearnedRow { row, upstream: decision(line.upstream)?, refused }))
     }
 }
 

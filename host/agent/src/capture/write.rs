@@ -6,13 +6,14 @@ use model::{Object, Row, RowKey, Store, Table};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::wire::{EndLine, HeaderLine, row_text};
-use super::{Header, hex};
+use super::wire::{EndLine, HeaderLine, learned_text, row_text};
+use super::{Header, LearnedRow, hex};
 
 /// The first bytes of every capture, and of nothing else that is read.
 pub(super) const MAGIC: &str = "{\"capture\":";
 pub(super) const OBJECT: &str = "{\"object\":";
 pub(super) const DECISION: &str = "{\"decision\":";
+pub(super) const LEARNED: &str = "{\"learned\":";
 pub(super) const END: &str = "{\"end\":";
 
 /// How many there were of each.
@@ -20,13 +21,20 @@ pub(super) const END: &str = "{\"end\":";
 pub(crate) struct Written {
     pub(crate) objects: u64,
     pub(crate) decisions: u64,
+    pub(crate) learned: u64,
 }
 
 /// Writes a whole capture, object by object and row by row.
 ///
 /// # Errors
 /// Those of `out`.
-pub(crate) fn write(out: impl Write, header: &Header, store: &Store, table: &Table) -> io::Result<Written> {
+pub(crate) fn write(
+    out: impl Write,
+    header: &Header,
+    store: &Store,
+    table: &Table,
+    learned: impl IntoIterator<Item = (RowKey, LearnedRow)>,
+) -> io::Result<Written> {
     let mut lines = Lines { out, hash: Sha256::new() };
     lines.value(MAGIC, &HeaderLine::of(header))?;
     let (mut objects, mut decisions) = (0, 0);
@@ -39,8 +47,14 @@ pub(crate) fn write(out: impl Write, header: &Header, store: &Store, table: &Tab
         lines.row(key, row)?;
         decisions += 1;
     }
-    lines.end(objects, decisions)?;
-    Ok(Written { objects, decisions })
+    let mut learned_count = 0;
+    for (key, row) in learned {
+        lines.line(LEARNED, &learned_text(&key, &row)?)?;
+        learned_count += 1;
+    }
+    let written = Written { objects, decisions, learned: learned_count };
+    lines.end(written)?;
+    Ok(written)
 }
 
 struct Lines<W> {
@@ -59,9 +73,10 @@ impl<W: Write> Lines<W> {
         self.line(DECISION, &text)
     }
 
-    fn end(mut self, objects: u64, decisions: u64) -> io::Result<()> {
+    fn end(mut self, written: Written) -> io::Result<()> {
+        let Written { objects, decisions, learned } = written;
         let sha256 = hex(&std::mem::take(&mut self.hash).finalize());
-        self.value(END, &EndLine { objects, decisions, sha256 })?;
+        self.value(END, &EndLine { objects, decisions, learned, sha256 })?;
         self.out.flush()
     }
 

@@ -48,13 +48,17 @@ pub(crate) fn run(flags: &CaptureFlags) -> anyhow::Result<ExitCode> {
 }
 
 fn read_through(input: impl io::BufRead) -> anyhow::Result<(Header, Written)> {
-    let mut read = Written { objects: 0, decisions: 0 };
+    let mut read = Written { objects: 0, decisions: 0, learned: 0 };
     let header = Reader::new(input, CaptureLimits::default())?.read(&mut |found| {
         match found {
             Found::Object { .. } => read.objects += 1,
             Found::Decision(decided) => {
                 decided.read()?;
                 read.decisions += 1;
+            }
+            Found::Learned(decided) => {
+                decided.read()?;
+                read.learned += 1;
             }
         }
         Ok(())
@@ -78,7 +82,7 @@ fn of_files(flags: &CaptureFlags) -> anyhow::Result<Result<Capture, ExitCode>> {
     let named = mesh.terms.plugin.as_ref().map_or_else(|| BUILT_IN.to_owned(), |path| path.display().to_string());
     let rules = Rules::of(table.rules, &named, &decided.component, &decided.terms);
     let header = Header::of(&decided.store, &table, Some(rules));
-    Ok(Ok(Capture { header, store: decided.store, table }))
+    Ok(Ok(Capture { header, store: decided.store, table, learned: Default::default() }))
 }
 
 fn finish(flags: &CaptureFlags, capture: Capture) -> anyhow::Result<ExitCode> {
@@ -91,15 +95,18 @@ fn finish(flags: &CaptureFlags, capture: Capture) -> anyhow::Result<ExitCode> {
     } else {
         capture
     };
-    let Capture { header, store, table } = &capture;
-    let written = place(&flags.output, |out| Ok(capture::write(out, header, store, table)?))?;
+    let Capture { header, store, table, learned } = &capture;
+    let written = place(&flags.output, |out| {
+        let learned = learned.iter().map(|(key, row)| (key.clone(), row.clone()));
+        Ok(capture::write(out, header, store, table, learned)?)
+    })?;
     tell(flags, header, written);
     Ok(ExitCode::SUCCESS)
 }
 
 /// Says what was written, unless that is what is printed.
 fn tell(flags: &CaptureFlags, header: &Header, written: Written) {
-    let Written { objects, decisions } = written;
+    let Written { objects, decisions, learned } = written;
     if header.rules.is_none() {
         eprintln!("warning: no rules are in force yet: the capture has no decisions");
     } else if header.revision != header.objects_revision {
@@ -110,7 +117,8 @@ fn tell(flags: &CaptureFlags, header: &Header, written: Written) {
         );
     }
     if flags.output.as_os_str() != STDOUT {
-        println!("{}: {objects} objects, {decisions} decisions", flags.output.display());
+        let told = if learned > 0 { format!(", {learned} on what a control plane told") } else { String::new() };
+        println!("{}: {objects} objects, {decisions} decisions{told}", flags.output.display());
     }
 }
 

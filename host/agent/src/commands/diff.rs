@@ -13,32 +13,74 @@ use serde_json::{Value, json};
 
 use super::mesh;
 use super::stop::Stop;
-use crate::capture::{Capture, Header};
+use crate::capture::{Capture, Header, LearnedRows};
 use crate::cli::{DiffFlags, Output, TermFlags};
 use crate::output;
 
 /// Prints what differs.
 pub(crate) fn run(flags: &DiffFlags) -> anyhow::Result<ExitCode> {
     let (before, after) = match sides(flags) {
-        Ok(tables) => tables,
+        Ok(sides) => sides,
         Err(stop) => return stop.end(flags.exit_code),
     };
-    let difference = Difference::between(&before, &after);
+    let difference = Difference::between(&before.table, &after.table);
+    let told = told(before, after);
     let mut out = std::io::stdout().lock();
     match flags.output {
         Output::Json => {
-            serde_json::to_writer_pretty(&mut out, &document(&difference, flags.summary))?;
+            let mut value = document(&difference, flags.summary);
+            if let (Some(told), Value::Object(fields)) = (&told, &mut value) {
+                fields.insert("upstream".to_owned(), document(told, flags.summary));
+            }
+            serde_json::to_writer_pretty(&mut out, &value)?;
             writeln!(out)?;
         }
-        Output::Table => print(&mut out, &difference, flags.summary)?,
+        Output::Table => {
+            print(&mut out, &difference, flags.summary)?;
+            if let Some(told) = &told {
+                writeln!(out, "As decided on what a control plane told:")?;
+                print(&mut out, told, flags.summary)?;
+            }
+        }
     }
+    let is_same = difference.is_empty() && told.is_none_or(|it| it.is_empty());
     out.flush()?;
-    Ok(if flags.exit_code && !difference.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if flags.exit_code && !is_same { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Decisions of a side.
+struct Side {
+    table: Table,
+    /// Those on what a control plane told; none: this is no capture as it was decided, and nobody knows.
+    learned: Option<LearnedRows>,
+}
+
+/// What differs of the decisions on what a control plane told, if there are any and both sides know theirs.
+fn told(before: Side, after: Side) -> Option<Difference> {
+    let count: usize = [&before.learned, &after.learned].into_iter().flatten().map(LearnedRows::len).sum();
+    let table = |learned: LearnedRows| {
+        let mut table = Table::new(1, 0);
+        for (key, learned) in learned {
+            table.set(key, Some(learned.row));
+        }
+        table
+    };
+    match (before.learned, after.learned) {
+        _ if count == 0 => None,
+        (Some(before), Some(after)) => Some(Difference::between(&table(before), &table(after))),
+        _ => {
+            eprintln!(
+                "note: {count} decisions on what a control plane told are not compared: that takes two captures, as they \
+                 were decided"
+            );
+            None
+        }
+    }
 }
 
 /// The decisions before and after. What was decided in a capture counts as it was, unless a flag says how to decide;
 /// manifests that are compared with a capture are decided by the rules of that.
-fn sides(flags: &DiffFlags) -> Result<(Table, Table), Stop> {
+fn sides(flags: &DiffFlags) -> Result<(Side, Side), Stop> {
     let same = || flags.terms.clone();
     let ((before, terms_before), (after, terms_after)) = match flags.between.as_slice() {
         [before, after] => ((vec![before.clone()], same()), (vec![after.clone()], same())),
@@ -57,12 +99,13 @@ fn decided(
     paths: &[PathBuf],
     flags: &TermFlags,
     like: Option<&Header>,
-) -> Result<Table, Stop> {
-    if let Some(capture) = captured {
-        return Ok(capture.table);
+) -> Result<Side, Stop> {
+    if let Some(Capture { table, learned, .. }) = captured {
+        return Ok(Side { table, learned: Some(learned) });
     }
     let mesh = mesh::read_like(paths, flags, like)?;
-    Ok(mesh::decide(&mesh.terms, mesh.store)?.decider.table().clone())
+    let table = mesh::decide(&mesh.terms, mesh.store)?.decider.table().clone();
+    Ok(Side { table, learned: None })
 }
 
 fn document(difference: &Difference, summary: bool) -> Value {

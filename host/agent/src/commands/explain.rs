@@ -1,6 +1,6 @@
 //! `wayswitch explain`: which rule, object and label decided, what a host means, and which path a connection takes.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -9,10 +9,16 @@ use model::traffic::{self, Destination};
 use serde_json::{Value, json};
 
 use super::mesh::{self, Decided};
+use crate::capture::{self, LearnedRow, LearnedRows};
 use crate::cli::{ExplainAbout, ExplainFlags, HostFlags, MeshFlags, Output, TrafficFlags};
+use crate::config::admin_address;
 use crate::explanation::{Explainer, RowExplained};
+use crate::{learned, output};
 
-mod print;
+pub(crate) mod print;
+
+/// Of an agent's explanation; it is some kilobytes.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// Prints the reasons for one object, host or connection.
 pub(crate) fn run(flags: &ExplainFlags) -> anyhow::Result<ExitCode> {
@@ -29,9 +35,26 @@ fn row(flags: &ExplainFlags) -> anyhow::Result<ExitCode> {
         Some(namespace) => key_of(kind, &format!("{namespace}/{object}"))?,
         None => key_of(kind, object)?,
     };
-    explained(&flags.mesh, |explainer| {
+    if let Some(admin) = &flags.admin {
+        return of_agent(admin, &key, flags.output);
+    }
+    explained(&flags.mesh, |explainer, learned| {
         let mut out = std::io::stdout().lock();
+        let told: Vec<_> = learned.iter().filter(|(own, _)| is_of(own, &key)).collect();
         match (explainer.row(&key), flags.output) {
+            (explained, Output::Json) if !told.is_empty() => {
+                let mut value = explained.map_or_else(|_| json!({ "decisions": [] }), |it| it.to_json());
+                if let Value::Object(fields) = &mut value {
+                    fields.insert("upstream".to_owned(), told.into_iter().map(captured_json).collect());
+                }
+                json_to(&mut out, &value)?;
+            }
+            (explained, Output::Table) if !told.is_empty() => {
+                if let Ok(explained) = explained {
+                    print::row(&mut out, &explained)?;
+                }
+                told.into_iter().try_for_each(|it| captured(&mut out, it))?;
+            }
             (Ok(explained), Output::Json) => json_to(&mut out, &explained.to_json())?,
             (Ok(explained), Output::Table) => {
                 print::row(&mut out, &explained)?;
@@ -49,13 +72,73 @@ fn row(flags: &ExplainFlags) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Whether a decision of a capture is about the object; of a ServiceEntry there may be one for each host.
+fn is_of(own: &RowKey, key: &RowKey) -> bool {
+    let is_it = own.kind == key.kind && own.namespace == key.namespace && own.name == key.name;
+    is_it && key.part.as_ref().is_none_or(|part| own.part.as_ref() == Some(part))
+}
+
+/// A decision on what a control plane told, as it was captured: why the component chose it is not in a capture.
+fn captured(out: &mut impl Write, (key, learned): (&RowKey, &LearnedRow)) -> std::io::Result<()> {
+    let LearnedRow { row, upstream, refused } = learned;
+    writeln!(out, "{key} (told by the control plane, as captured): {}", row.decision)?;
+    let mut remarks = learned::remarks(&row.decision, upstream, refused.as_ref(), row.degraded.as_deref(), None);
+    remarks.push("why the component chose it is not in a capture: ask the agent, with --admin".to_owned());
+    remarks.iter().try_for_each(|remark| writeln!(out, "  {:5} {remark}", "-"))
+}
+
+fn captured_json((key, learned): (&RowKey, &LearnedRow)) -> Value {
+    let LearnedRow { row, upstream, refused } = learned;
+    let mut value = output::answer(key.kind, &row.decision);
+    let beside = [
+        ("row", json!(key.to_string())),
+        ("source", json!(learned::SOURCE)),
+        ("revision", json!(row.revision)),
+        ("degraded", json!(row.degraded)),
+        ("upstream", output::answer(key.kind, upstream)),
+        ("refused", json!(refused.as_ref().map(|it| output::answer(key.kind, it)))),
+    ];
+    if let Value::Object(fields) = &mut value {
+        fields.extend(beside.map(|(key, value)| (key.to_owned(), value)));
+    }
+    value
+}
+
+/// What a running agent says; it also knows what a control plane told it.
+fn of_agent(admin: &str, key: &RowKey, output: Output) -> anyhow::Result<ExitCode> {
+    let format = if output == Output::Json { "json" } else { "text" };
+    let mut path = format!("/explain?format={format}");
+    let part = key.part.as_deref().map(|part| ("part", part));
+    let kind = key.kind.to_string();
+    let object = [("kind", kind.as_str()), ("namespace", &key.namespace), ("name", &key.name)];
+    for (name, value) in object.into_iter().chain(part) {
+        path.push_str(&format!("&{name}={}", escaped(value)));
+    }
+    let mut answer = capture::ask(&admin_address(admin)?, &path)?;
+    let mut text = String::new();
+    answer.by_ref().take(ANSWER_BYTES_MAX).read_to_string(&mut text).context("the agent's answer cannot be read")?;
+    let mut out = std::io::stdout().lock();
+    match output {
+        Output::Json => json_to(&mut out, &serde_json::from_str(&text).context("the agent's answer is no JSON")?)?,
+        Output::Table => out.write_all(text.as_bytes())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// As a value in a query: what may mean something else there is written as bytes.
+fn escaped(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte);
+    let one = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(one).collect()
+}
+
 fn host(flags: &HostFlags) -> anyhow::Result<ExitCode> {
     let to: Destination = flags.host.parse().map_err(|wrong: String| anyhow::anyhow!(wrong))?;
     let traffic::Dialled::Host(host) = &to.dialled else {
         bail!("{} is an address: `explain traffic --to` takes those", flags.host)
     };
     let namespace = flags.namespace.as_deref().unwrap_or_default().into();
-    explained(&flags.mesh, |explainer| {
+    explained(&flags.mesh, |explainer, _| {
         let named = traffic::named(explainer.store, &namespace, host);
         let claims = explainer.store.claims_of_host(&named.host);
         let meant = named.row.as_ref().map(|row| explainer.row(row)).transpose()?;
@@ -86,7 +169,7 @@ fn host(flags: &HostFlags) -> anyhow::Result<ExitCode> {
 
 fn traffic(flags: &TrafficFlags) -> anyhow::Result<ExitCode> {
     let from = flags.from.split_once('/').with_context(|| format!("--from {:?} is not NAMESPACE/POD", flags.from))?;
-    explained(&flags.mesh, |explainer| {
+    explained(&flags.mesh, |explainer, _| {
         let explained = explainer.path(from, &flags.to)?;
         let mut out = std::io::stdout().lock();
         match flags.output {
@@ -100,14 +183,15 @@ fn traffic(flags: &TrafficFlags) -> anyhow::Result<ExitCode> {
 /// Reads and decides the mesh, then has it explained.
 fn explained(
     flags: &MeshFlags,
-    explain: impl FnOnce(&Explainer<'_>) -> anyhow::Result<()>,
+    explain: impl FnOnce(&Explainer<'_>, &LearnedRows) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
     let mesh = match mesh::read(&flags.paths, &flags.terms) {
         Ok(mesh) => mesh,
         Err(code) => return Ok(code),
     };
     let Decided { store, decider, component, terms } = mesh::decide(&mesh.terms, mesh.store)?;
-    explain(&Explainer { store: &store, table: decider.table(), component: &component, terms: &terms })?;
+    let explainer = Explainer { store: &store, table: decider.table(), component: &component, terms: &terms };
+    explain(&explainer, &mesh.learned)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -14,7 +14,7 @@ use model::decision::Choice;
 use model::store::{Event, Facts};
 use model::{Decider, Name, ObjectKey, Store};
 
-use crate::capture::{Capture, Found, Header, Reader, Rules, is_capture};
+use crate::capture::{Capture, Found, Header, LearnedRows, Reader, Rules, is_capture};
 use crate::cli::TermFlags;
 use crate::rules::{DEFAULT_COMPONENT, Wanted};
 
@@ -37,6 +37,8 @@ pub(crate) struct Decided {
 pub(crate) struct Mesh {
     pub(crate) store: Store,
     pub(crate) places: HashMap<ObjectKey, Place>,
+    /// Decisions on what a control plane told, of a capture: as they were made.
+    pub(crate) learned: LearnedRows,
     /// The flags, with what a capture says where they say nothing: decide with these.
     pub(crate) terms: TermFlags,
 }
@@ -64,11 +66,11 @@ pub(crate) fn read_like(paths: &[PathBuf], flags: &TermFlags, like: Option<&Head
     let mut terms = with_rules(flags, header.and_then(|header| header.rules.clone()));
     let mut store = Store::new(facts(flags, known)?);
     let mut places = HashMap::new();
-    read_into(paths, flags, (at, capture), &mut store, &mut places)?;
+    let learned = read_into(paths, flags, (at, capture), &mut store, &mut places)?;
     if let Some(wanted) = live::rules(paths, flags, &store)? {
         terms.wanted = Some(Box::new(wanted));
     }
-    Ok(Mesh { store, places, terms })
+    Ok(Mesh { store, places, learned, terms })
 }
 
 /// The same for who decides nothing: facts are those of the capture, or Istio's defaults.
@@ -76,7 +78,7 @@ pub(crate) fn read_store(paths: &[PathBuf]) -> Result<Store, ExitCode> {
     let (at, capture) = open_capture(paths)?;
     let facts = capture.as_ref().map(|capture| capture.header().facts.clone());
     let mut store = Store::new(facts.unwrap_or_default());
-    read_into(paths, &TermFlags::default(), (at, capture), &mut store, &mut HashMap::new())?;
+    let _learned = read_into(paths, &TermFlags::default(), (at, capture), &mut store, &mut HashMap::new())?;
     Ok(store)
 }
 
@@ -122,29 +124,43 @@ fn with_rules(flags: &TermFlags, rules: Option<Rules>) -> TermFlags {
     terms
 }
 
-/// Objects of later paths win, whatever they come from.
+/// Objects of later paths win, whatever they come from. What a capture has that is no object is returned, and said: most
+/// commands can do nothing with it.
 fn read_into(
     paths: &[PathBuf],
     flags: &TermFlags,
     (at, capture): (usize, Option<CaptureFile>),
     store: &mut Store,
     places: &mut HashMap<ObjectKey, Place>,
-) -> Result<(), ExitCode> {
+) -> Result<LearnedRows, ExitCode> {
+    let mut learned = LearnedRows::new();
     let (before, rest) = paths.split_at(at);
     read_objects(before, flags, store, places)?;
     let (Some(capture), Some((path, behind))) = (capture, rest.split_first()) else {
-        return Ok(());
+        return Ok(learned);
     };
     let file: Name = path.to_string_lossy().into();
     let read = capture.read(&mut |found| {
-        if let Found::Object { object, line } = found {
-            places.insert(object.key(), Place { file: file.clone(), line });
-            store.apply(Event::Apply(object));
+        match found {
+            Found::Object { object, line } => {
+                places.insert(object.key(), Place { file: file.clone(), line });
+                store.apply(Event::Apply(object));
+            }
+            Found::Learned(decided) => learned.extend([decided.read()?]),
+            Found::Decision(_) => {}
         }
         Ok(())
     });
     read.map_err(|error| unreadable(path, &error))?;
-    read_objects(behind, flags, store, places)
+    read_objects(behind, flags, store, places)?;
+    if !learned.is_empty() {
+        eprintln!(
+            "note: {file} also has {} decisions on what a control plane told. There are no objects for them: `explain` of one, \
+             and `diff` of two captures, show them as they were; nothing else takes them into account",
+            learned.len()
+        );
+    }
+    Ok(learned)
 }
 
 /// Manifests and clusters, in the order of the paths.

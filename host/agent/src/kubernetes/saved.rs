@@ -110,7 +110,7 @@ pub(crate) fn keep(folder: &Path, store: &ArcSwap<Store>, sources: &Sources, end
 fn save(folder: &Path, store: &Store) -> anyhow::Result<()> {
     let table = Table::new(0, store.revision());
     let header = Header::of(store, &table, None);
-    replace(folder, FILE, |out| capture::write(out, &header, store, &table).map(drop))
+    replace(folder, FILE, |out| capture::write(out, &header, store, &table, []).map(drop))
 }
 
 /// Written beside, then put in its place: whoever reads it finds a whole one.

@@ -48,7 +48,7 @@ pub struct LearnedRow {
     /// The revision at which it last moved.
     pub revision: u64,
     /// Why it holds its last good answer, or the declared default, instead of a fresh one.
-    pub degraded: Option<Arc<str>>,
+    pub degraded: Option<Arc<String>>,
 }
 
 impl LearnedRow {

@@ -13,7 +13,7 @@ use crate::explanation::{Means, PathExplained, RowExplained};
 /// Names of a list that are printed; the rest is counted.
 const NAMES_MAX: usize = 5;
 
-pub(super) fn row(out: &mut impl Write, explained: &RowExplained) -> io::Result<()> {
+pub(crate) fn row(out: &mut impl Write, explained: &RowExplained) -> io::Result<()> {
     let RowExplained { key, row, findings, offers, .. } = explained;
     writeln!(out, "{key}: {}", told(&row.decision))?;
     for finding in findings {
