@@ -290,6 +290,10 @@ fn explained(admin: &Admin, key: &RowKey, format: Format) -> Response {
     let explainer = Explainer { store: &store, table: &table, component: &active.component, terms: &active.terms };
     let newest = admin.newest.as_ref().map(|it| Arc::clone(&it.borrow())).unwrap_or_default();
     let learned = admin.published.upstream.learned.load_full();
+    // Its questions are those of the component that decided; another one may ask differently.
+    if learned.rules != 0 && learned.rules != table.rules {
+        return error(StatusCode::SERVICE_UNAVAILABLE, "rules are being swapped: ask again");
+    }
     let told: Result<Vec<_>, _> = learned.of(key).map(|it| it.explained(&explainer, &newest)).collect();
     let told = match told {
         Ok(told) => told,

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use model::decision::{Choice, Decision, Target};
 use model::explain::Finding;
 use model::input::SubjectKind;
@@ -30,6 +30,8 @@ pub(crate) const SOURCE: &str = "upstream";
 pub(crate) struct Learned {
     pub(crate) mesh: LearnedMesh,
     pub(crate) rows: OrdMap<Name, Arc<LearnedRow>>,
+    /// Services of waypoints that are not sent to one, whatever was decided.
+    pub(crate) guarded: OrdSet<Name>,
     /// The rules that decided.
     pub(crate) rules: u64,
 }
@@ -41,6 +43,8 @@ pub(crate) struct Told<'a> {
     pub(crate) resource: &'a Name,
     pub(crate) subject: &'a LearnedSubject,
     pub(crate) row: &'a LearnedRow,
+    /// It is a waypoint's own, and what the control plane said stays.
+    pub(crate) is_guarded: bool,
 }
 
 impl Learned {
@@ -48,7 +52,7 @@ impl Learned {
     pub(crate) fn iter(&self) -> impl Iterator<Item = Told<'_>> {
         self.mesh.iter().filter_map(|(resource, subject)| {
             let row = self.rows.get(resource)?;
-            Some(Told { resource, subject, row })
+            Some(Told { resource, subject, row, is_guarded: self.guarded.contains(resource) })
         })
     }
 
@@ -114,6 +118,7 @@ impl Told<'_> {
             ("address", json!(key.part.filter(|_| !is_service))),
             ("revision", json!(self.row.revision)),
             ("degraded", json!(self.row.degraded)),
+            ("guarded", json!(self.is_guarded)),
             ("source", json!(SOURCE)),
             ("resource", json!(self.resource)),
             ("upstream", output::answer(key.kind, &self.upstream())),
@@ -138,19 +143,24 @@ impl Told<'_> {
     ) -> Result<LearnedExplained, ResolveFailure> {
         let facts = explainer.store.facts();
         let node = node_input(explainer.component.description(), facts);
+        let mut remarks = remarks(
+            &self.row.decision,
+            &self.upstream(),
+            self.row.refused.as_deref(),
+            self.row.degraded.as_deref(),
+            newest.fallbacks.get(self.resource).map(|it| &**it),
+        );
+        if self.is_guarded {
+            let why = "it is a waypoint's own Service: what the control plane said stays (--xds-guard-waypoints)";
+            remarks.push(why.to_owned());
+        }
         let (_, said) =
             explainer.component.explain(&explainer.terms.settings, &node, &facts.network, &self.row.input)?;
         Ok(LearnedExplained {
             value: self.to_json(newest),
             title: format!("{} ({}, told by the control plane)", self.key(), self.resource),
             decision: Arc::clone(&self.row.decision),
-            remarks: remarks(
-                &self.row.decision,
-                &self.upstream(),
-                self.row.refused.as_deref(),
-                self.row.degraded.as_deref(),
-                newest.fallbacks.get(self.resource).map(|it| &**it),
-            ),
+            remarks,
             findings: said.findings,
         })
     }

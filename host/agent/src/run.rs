@@ -179,7 +179,7 @@ impl ControlPlane {
         let (dir, restored) = follower::restore(&config.state)?;
         let (saver, meshes) = sync_channel(1);
         let seen = Arc::clone(&published.upstream);
-        let upstream = Upstream::new(&restored, store, config.allow_unprogrammed, seen, newest, saver);
+        let upstream = Upstream::new(&restored, store, &config, seen, newest, saver);
         Ok(Self { config, restored, dir, upstream, meshes })
     }
 

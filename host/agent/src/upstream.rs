@@ -14,6 +14,7 @@ use model::decider::Terms;
 use model::decision::Choice;
 use model::learned::decider::{LearnedDecider, LearnedRow, LearnedTerms};
 use model::store::Changes;
+use model::table::{RowKey, RowKind};
 use model::{Description, Name, Resolver, Store};
 use xds::client::Event;
 use xds::client::state::{Update, UpstreamResource};
@@ -23,6 +24,7 @@ use xds::learned::mirror::{Mirror, Rewriting, Touched};
 use xds::resource::ResourceType;
 
 use crate::learned::Learned;
+use crate::ztunnels::UpstreamConfig;
 
 /// What is written to disk: all resources by type.
 pub(crate) type Saved = Vec<(ResourceType, Vec<UpstreamResource>)>;
@@ -43,6 +45,7 @@ pub(crate) struct Upstream {
     seen: Arc<Seen>,
     ruling: Option<Ruling>,
     allow_unprogrammed: bool,
+    guard_waypoint_services: bool,
     newest: Outlet,
     saver: SyncSender<Saved>,
     /// Updates of the control plane; counts for the revision as changes of objects do.
@@ -64,7 +67,7 @@ impl Upstream {
     pub(crate) fn new(
         restored: &[Update],
         store: &Store,
-        allow_unprogrammed: bool,
+        config: &UpstreamConfig,
         seen: Arc<Seen>,
         newest: Outlet,
         saver: SyncSender<Saved>,
@@ -75,7 +78,8 @@ impl Upstream {
             status,
             seen,
             ruling: None,
-            allow_unprogrammed,
+            allow_unprogrammed: config.allow_unprogrammed,
+            guard_waypoint_services: config.guard_waypoint_services,
             newest,
             saver,
             updates: 0,
@@ -111,7 +115,22 @@ impl Upstream {
         let Some(ruling) = &mut self.ruling else { return };
         let moved = ruling.decider.apply(store, changes, self.mirror.mesh(), &touched.learned, revision);
         let names = touched.addresses.iter().cloned().chain(moved.into_iter().map(|it| it.name));
-        let rewriting = Rewriting { rows: ruling.decider.rows(), rules: ruling.rules };
+        // A Service's labels say whether it is a waypoint's own, whatever was decided.
+        let domain = &store.facts().cluster_domain;
+        let services = changes.rows.iter().filter(|row| row.kind == RowKind::Service);
+        let services = services
+            .map(|RowKey { namespace, name, .. }| Name::from(format!("{namespace}/{name}.{namespace}.svc.{domain}")));
+        let names = names.chain(services);
+        if !changes.gateways.is_empty() {
+            self.mirror.note_gateways();
+        }
+        let rewriting = Rewriting {
+            rows: ruling.decider.rows(),
+            rules: ruling.rules,
+            store,
+            guard_waypoint_services: self.guard_waypoint_services,
+            allow_unprogrammed: self.allow_unprogrammed,
+        };
         told(&self.mirror.publish(names, &touched.reachable, rewriting));
         self.publish(store);
     }
@@ -146,7 +165,13 @@ impl Upstream {
     pub(crate) fn commit(&mut self, Prepared(decider): Prepared, rules: u64, store: &Store) {
         let before = self.ruling.replace(Ruling { decider, rules });
         let Some(Ruling { decider, .. }) = &self.ruling else { return };
-        let rewriting = Rewriting { rows: decider.rows(), rules };
+        let rewriting = Rewriting {
+            rows: decider.rows(),
+            rules,
+            store,
+            guard_waypoint_services: self.guard_waypoint_services,
+            allow_unprogrammed: self.allow_unprogrammed,
+        };
         let failed = match before {
             None => self.mirror.publish_all(rewriting),
             // Only what is decided differently is written again.
@@ -215,6 +240,7 @@ impl Upstream {
             ("rejected", self.status.rejected),
             ("refused_unprogrammed", refused),
             ("degraded", degraded),
+            ("waypoint_services_guarded", self.mirror.guarded().len() as u64),
             ("fallbacks", self.newest.fallbacks() as u64),
         ]
         .map(|(name, count)| (name.to_owned(), count))
@@ -228,7 +254,8 @@ impl Upstream {
     fn publish(&self, store: &Store) {
         let Some(ruling) = &self.ruling else { return };
         let (mesh, rows) = (self.mirror.mesh().clone(), ruling.decider.rows().clone());
-        self.seen.learned.store(Arc::new(Learned { mesh, rows, rules: ruling.rules }));
+        let guarded = self.mirror.guarded().clone();
+        self.seen.learned.store(Arc::new(Learned { mesh, rows, guarded, rules: ruling.rules }));
         // A mesh that nobody has told yet is not an empty one.
         if *self.status.freshness() != Freshness::Unknown {
             self.newest.publish(self.mirror.snapshot(ruling.rules, self.revision(store)));

@@ -196,6 +196,8 @@ pub struct UpstreamConfig {
     pub state: PathBuf,
     /// Rules may choose what it did not program.
     pub allow_unprogrammed: bool,
+    /// A waypoint's own Service is not sent to a waypoint.
+    pub guard_waypoint_services: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -245,6 +247,7 @@ impl XdsFlags {
             },
             state: dir.join("state"),
             allow_unprogrammed: self.allow_unprogrammed.unwrap_or_default(),
+            guard_waypoint_services: options.guard_waypoint_services,
         });
         if let Some(upstream) = &upstream {
             upstream.client.check().context("--upstream")?;

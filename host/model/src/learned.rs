@@ -230,6 +230,11 @@ impl LearnedMesh {
         self.given.keys()
     }
 
+    /// Whether anything was given this waypoint.
+    pub fn is_given(&self, waypoint: &LearnedWaypoint) -> bool {
+        self.given.contains_key(waypoint)
+    }
+
     /// Where a waypoint is dialled (R91); empty where that is not known.
     pub fn addresses_of(&self, waypoint: &LearnedWaypoint) -> Vec<IpAddr> {
         match waypoint {

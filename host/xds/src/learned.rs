@@ -16,6 +16,7 @@ use crate::proto::workload::{self, Address, GatewayAddress, NetworkMode, Service
 use crate::resource::{Key, ip_of_bytes, keys_of_service};
 
 pub mod mirror;
+mod outside;
 
 /// A decoded Address.
 pub(crate) fn decoded(body: &[u8]) -> Option<Type> {

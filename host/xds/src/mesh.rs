@@ -19,9 +19,9 @@ use crate::rewrite::WaypointFields;
 use crate::waypoint::{self, Told};
 
 mod concerned;
-mod hosts;
+pub(crate) mod hosts;
 mod neighbours;
-mod outside;
+pub(crate) mod outside;
 mod policies;
 mod ports;
 mod services;

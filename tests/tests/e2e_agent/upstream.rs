@@ -25,7 +25,7 @@ use xds::server::Config;
 
 use crate::capture::ask;
 use crate::node::{ISTIO, Node, PATIENCE, flags};
-use crate::ztunnels::{dial, free_port, runtime, serving};
+use crate::ztunnels::{dial, dialled, free_port, of_service, reject, runtime, serving};
 
 const CART: &str = "shop/cart.shop.svc.cluster.local";
 
@@ -109,11 +109,11 @@ fn following(hub: &Hub, port: u16, folder: &Path) -> Result<Vec<OsString>> {
 
 impl Between {
     fn start(config: &str) -> Result<Self> {
-        Self::start_in("", config)
+        Self::start_in("", config, &[])
     }
 
     /// On a node in this zone.
-    fn start_in(zone: &str, config: &str) -> Result<Self> {
+    fn start_in(zone: &str, config: &str, flags: &[&str]) -> Result<Self> {
         let (runtime, mesh, port) = (runtime()?, mesh(), free_port()?);
         let (newest, receiver) = watch::channel(Arc::new(mesh.clone()));
         let hub = runtime.block_on(Hub::start(Config::default(), receiver, Arc::default()))?;
@@ -123,7 +123,7 @@ impl Between {
             let labels =
                 [("region", "eu"), ("zone", zone)].map(|(key, value)| format!("topology.kubernetes.io/{key}={value}"));
             let labels = labels.into_iter().flat_map(|label| ["--node-label".into(), label.into()]);
-            more.iter().flatten().cloned().chain(labels).collect()
+            more.iter().flatten().cloned().chain(labels).chain(flags.iter().map(Into::into)).collect()
         });
         more?;
         let node = node?;
@@ -243,10 +243,10 @@ fn without_the_control_plane_the_last_mesh_is_served_even_after_a_restart() -> R
 fn each_node_is_given_the_waypoint_that_is_near() -> Result<()> {
     let component = "component: locality.wasm\n";
     let chosen = |ztunnel: &Ztunnel| format!("{:?}", ztunnel.kept.services[CART].waypoint);
-    let near = Between::start_in("eu-1", component)?;
+    let near = Between::start_in("eu-1", component, &[])?;
     let kept = near.ztunnel()?;
     assert_eq!(kept.kept.services[CART].waypoint, Some(waypoint("first")), "{}", chosen(&kept));
-    let mut far = Between::start_in("eu-2", component)?;
+    let mut far = Between::start_in("eu-2", component, &[])?;
     let mut ztunnel = far.ztunnel()?;
     assert_eq!(ztunnel.kept.services[CART].waypoint, Some(waypoint("second")), "{}", chosen(&ztunnel));
     assert!(ztunnel.kept.services[CART].weighted_waypoints.is_empty(), "they would win over the other field");
@@ -342,5 +342,40 @@ fn what_only_the_control_plane_told_is_listed_explained_and_captured() -> Result
     assert!(note.contains("6 decisions on what a control plane told"), "{note}");
     let (_, note) = run(&["lint", "-f", &after])?;
     assert!(note.contains("nothing else takes them into account"), "{note}");
+    Ok(())
+}
+
+#[test]
+fn a_waypoint_that_the_control_plane_does_not_know_is_told_where_rules_may_choose_it() -> Result<()> {
+    let between = Between::start_in("", ISTIO, &["--allow-unprogrammed"])?;
+    let mut ztunnel = between.ztunnel()?;
+    fs::write(between.node.folder().join("manifests/90-cart.yaml"), ASKING)?;
+    let is_there = |kept: &Kept| dialled(kept, of_service(kept, CART)) == [[10, 96, 77, 2]];
+    between.runtime.block_on(ztunnel.until(is_there))?;
+    assert!(ztunnel.kept.services[CART].weighted_waypoints.is_empty(), "they would win over the other field");
+    // It rejects what was decided, and is told what the control plane said; so is who connects now.
+    between.node.admin().value("/xds")?;
+    let mut other = between.runtime.block_on(async {
+        let mut other = Ztunnel::connect(&between.dial, Kept::default()).await?;
+        reject(&mut other, CART).await?;
+        other.until(|kept| kept.services.contains_key(CART)).await?;
+        anyhow::Ok(other)
+    })?;
+    assert_eq!(other.kept.services[CART], cart());
+    between.runtime.block_on(ztunnel.until(|kept| kept.services[CART] == cart()))?;
+    let listed = learned_cart(&between.node, |it| it["fallback"].is_object())?;
+    assert_eq!((&listed["choice"], &listed["fallback"]["rejectedToo"]), (&json!("waypoint"), &Value::Null));
+    assert!(
+        told(&between.node, &["explain", "service", "shop/cart"])?.contains("rejects it (unknown field"),
+        "no remark"
+    );
+    assert_eq!(between.node.admin().value("/sinks")?["xds"]["decisions_fallen_back"], 1);
+    // What stood for the waypoint goes when nobody is sent there.
+    fs::remove_file(between.node.folder().join("manifests/90-cart.yaml"))?;
+    for it in [&mut ztunnel, &mut other] {
+        let stands = |kept: &Kept| kept.workloads.keys().any(|uid| uid.starts_with("wayswitch/"));
+        between.runtime.block_on(it.until(|kept| !stands(kept)))?;
+    }
+    assert_eq!(between.node.admin().value("/xds")?["fallbacks"], json!([]));
     Ok(())
 }

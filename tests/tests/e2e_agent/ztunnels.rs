@@ -70,7 +70,7 @@ fn host(waypoint: Option<&GatewayAddress>) -> Option<String> {
     }
 }
 
-fn of_service(kept: &Kept, name: &str) -> Option<String> {
+pub(crate) fn of_service(kept: &Kept, name: &str) -> Option<String> {
     host(kept.services.get(name)?.waypoint.as_ref())
 }
 
@@ -79,7 +79,7 @@ fn of_pod(kept: &Kept, name: &str) -> Option<String> {
 }
 
 /// Where a ztunnel would dial this waypoint.
-fn dialled(kept: &Kept, waypoint: Option<String>) -> Vec<Vec<u8>> {
+pub(crate) fn dialled(kept: &Kept, waypoint: Option<String>) -> Vec<Vec<u8>> {
     let Some(name) = waypoint.filter(|name| kept.services.contains_key(name)) else { return Vec::new() };
     let behind = kept.workloads.values().filter(|it| it.services.contains_key(&name));
     behind.flat_map(|it| &it.addresses).map(|bytes| bytes.to_vec()).collect()
@@ -222,7 +222,7 @@ fn who_has_no_token_or_is_of_another_node_is_told_nothing() -> Result<()> {
 }
 
 /// Takes a response up but for this resource, as a ztunnel that cannot read it.
-async fn reject(ztunnel: &mut Ztunnel, name: &str) -> Result<()> {
+pub(crate) async fn reject(ztunnel: &mut Ztunnel, name: &str) -> Result<()> {
     let mut response = ztunnel.receive().await?;
     let before = response.resources.len();
     let whole = response.clone();

@@ -72,7 +72,7 @@ pub(super) struct EndLine {
     pub(super) sha256: String,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over like this")]
+/// For serde, which hands over a reference.
 fn is_none(count: &u64) -> bool {
     *count == 0
 }

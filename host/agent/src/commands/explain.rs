@@ -220,3 +220,23 @@ fn tell_dropped(explained: &RowExplained) {
         eprintln!("warning: the component proposes {}={:?}, which is not offered: {why}", edit.key, edit.value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_value_of_the_question() {
+        assert_eq!(escaped("Kubernetes//Pod/shop/cart-1"), "Kubernetes//Pod/shop/cart-1");
+        assert_eq!(escaped("a b&c=d#%é"), "a%20b%26c%3Dd%23%25%C3%A9");
+    }
+
+    #[test]
+    fn a_decision_is_of_an_object_by_its_name_and_part() {
+        let own = RowKey::endpoint(RowKind::ServiceEntry, "shop", "books", "books.example");
+        let of = |part: &str| is_of(&own, &RowKey::endpoint(RowKind::ServiceEntry, "shop", "books", part));
+        assert!(is_of(&own, &RowKey::new(RowKind::ServiceEntry, "shop", "books")));
+        assert!(of("books.example") && !of("other.example"));
+        assert!(!is_of(&own, &RowKey::new(RowKind::Service, "shop", "books")));
+    }
+}

@@ -7,10 +7,11 @@ use model::batch::{Answer, AnswerChoice, AnswerTarget, Batch};
 use model::decider::Terms;
 use model::decision::{Choice, OnUnreachable};
 use model::description::{Description, Fields, Reach};
+use model::gateway::{Gateway, Listener, StatusAddress};
 use model::learned::LearnedChanges;
 use model::learned::decider::{LearnedDecider, LearnedTerms};
-use model::store::{Changes, Store};
-use model::{ResolveFailure, Resolver};
+use model::store::{Changes, Event, Store};
+use model::{Meta, Object, ResolveFailure, Resolver};
 
 use super::mirror::{Mirror, Rewriting, Touched};
 use super::*;
@@ -141,31 +142,50 @@ struct Case {
     mirror: Mirror,
     decider: LearnedDecider,
     store: Store,
+    guard_waypoint_services: bool,
+    allow_unprogrammed: bool,
 }
 
 impl Case {
     fn new(on_unreachable: OnUnreachable) -> Self {
+        Self::beside([], false, on_unreachable)
+    }
+
+    /// Beside another source that has these; where it is allowed, rules choose what they like.
+    fn beside(
+        gateways: impl IntoIterator<Item = Gateway>,
+        allow_unprogrammed: bool,
+        on_unreachable: OnUnreachable,
+    ) -> Self {
         let description = Description {
             name: "next".into(),
             version: "1".into(),
             reads: Vec::new(),
             fields: Fields { upstream: true, ..Fields::default() },
             references: Vec::new(),
-            reach: Reach::Referenced,
+            reach: Reach::OwnNamespace,
         };
         let terms = Terms { settings: "".into(), denied: Choice::Direct, undecided: Choice::Keep, unresolved: None };
-        let terms = LearnedTerms { terms, allow_unprogrammed: false };
-        let (mirror, store) = (Mirror::default(), Store::new(Facts::default()));
+        let terms = LearnedTerms { terms, allow_unprogrammed };
+        let (mirror, mut store) = (Mirror::default(), Store::new(Facts::default()));
+        store.apply_all(gateways.into_iter().map(|it| Event::Apply(Object::Gateway(it))));
         let resolver = Arc::new(ToNext(on_unreachable));
         let decider = LearnedDecider::new(Arc::new(description), resolver, terms, &store, mirror.mesh(), 0);
-        Self { mirror, decider: decider.map_err(|(_, why)| why).unwrap(), store }
+        let decider = decider.map_err(|(_, why)| why).unwrap();
+        Self { mirror, decider, store, guard_waypoint_services: true, allow_unprogrammed }
     }
 
     fn apply(&mut self, update: &Update) -> Touched {
         let touched = self.mirror.apply(update, self.store.facts());
         let moved = self.decider.apply(&self.store, &Changes::default(), self.mirror.mesh(), &touched.learned, 1);
         let names = touched.addresses.iter().cloned().chain(moved.into_iter().map(|it| it.name));
-        let rewriting = Rewriting { rows: self.decider.rows(), rules: 7 };
+        let rewriting = Rewriting {
+            rows: self.decider.rows(),
+            rules: 7,
+            store: &self.store,
+            guard_waypoint_services: self.guard_waypoint_services,
+            allow_unprogrammed: self.allow_unprogrammed,
+        };
         assert_eq!(self.mirror.publish(names.collect::<Vec<_>>(), &touched.reachable, rewriting), []);
         touched
     }
@@ -263,7 +283,138 @@ fn new_rules_are_published_whole() {
     let cart = sent(Type::Service(service("cart", "shop", Some(to("wp")), &[("wp", 100), ("next", 0)])));
     case.apply(&update(vec![cart.clone()], &[]));
     let nothing = imbl::OrdMap::new();
-    assert_eq!(case.mirror.publish_all(Rewriting { rows: &nothing, rules: 8 }), []);
+    let rewriting = Rewriting {
+        rows: &nothing,
+        rules: 8,
+        store: &case.store,
+        guard_waypoint_services: true,
+        allow_unprogrammed: false,
+    };
+    assert_eq!(case.mirror.publish_all(rewriting), []);
     assert_eq!(case.body(CART), cart.body);
     assert_eq!(case.mirror.snapshot(8, 1).addresses.get(CART).unwrap().stamp().rules, 8);
+}
+
+/// The Gateway `shop/next.gw`, which another source has, at these addresses.
+fn gateway(addresses: &[(&str, &str)]) -> Gateway {
+    let hbone = Listener { port: 15008, protocol: "HBONE".into(), admits_from: None, selector: None };
+    let address = |(kind, value): &(&str, &str)| StatusAddress { kind: Some((*kind).into()), value: (*value).into() };
+    Gateway {
+        meta: Meta::named("shop", "next.gw"),
+        class: "istio-waypoint".into(),
+        listeners: vec![hbone],
+        addresses: addresses.iter().map(address).collect(),
+    }
+}
+
+/// Where a ztunnel would find the waypoint of a service: the addresses of what stands behind its hostname, or its address.
+fn found(case: &Case, name: &str) -> Vec<IpAddr> {
+    let snapshot = case.mirror.snapshot(7, 1);
+    match case.waypoints(name).waypoint.unwrap().destination.unwrap() {
+        Destination::Address(at) => ip_of_bytes(&at.address).into_iter().collect(),
+        Destination::Hostname(host) => {
+            let key = format!("{}/{}", host.namespace, host.hostname);
+            let service = Key::Service(key.as_str().into());
+            let behind = snapshot.addresses.at(&service);
+            let behind = behind.filter_map(|name| decoded(snapshot.addresses.get(name)?.body()));
+            let ips = behind.filter_map(|it| if let Type::Workload(it) = it { Some(it.addresses) } else { None });
+            assert!(snapshot.addresses.get(&key).is_some(), "ztunnel needs the service as well");
+            ips.flatten().filter_map(|bytes| ip_of_bytes(&bytes)).collect()
+        }
+    }
+}
+
+#[test]
+fn a_waypoint_of_which_the_control_plane_has_not_told_is_told_while_somebody_is_sent_there() {
+    let outside = gateway(&[("Hostname", "w.example"), ("IPAddress", "10.7.0.1")]);
+    for on_unreachable in [OnUnreachable::Fail, OnUnreachable::Bypass] {
+        let mut case = Case::beside([outside.clone()], true, on_unreachable);
+        let cart = || sent(Type::Service(service("cart", "shop", Some(to("wp")), &[])));
+        case.apply(&update(vec![cart()], &[]));
+        assert_eq!(found(&case, CART), [IpAddr::from([10, 7, 0, 1])]);
+        let snapshot = case.mirror.snapshot(7, 1);
+        let told = snapshot.addresses.get("wayswitch//waypoint/shop/w.example").unwrap();
+        let Some(Type::Workload(told)) = decoded(told.body()) else { panic!("no workload") };
+        assert_eq!(
+            (told.network_mode(), &*told.node, &*told.service_account),
+            (NetworkMode::HostNetwork, "", "next.gw")
+        );
+        let Some(Type::Service(service)) = decoded(snapshot.addresses.get("shop/w.example").unwrap().body()) else {
+            panic!("no service")
+        };
+        assert_eq!(service.subject_alt_names, ["spiffe://cluster.local/ns/shop/sa/next.gw"]);
+
+        // The control plane tells of it: what it says counts, and nothing stands beside it.
+        let entry = Service { hostname: "w.example".into(), ..self::service("w", "shop", None, &[]) };
+        let pod = endpoint("c//Pod/shop/w", "shop/w.example", WorkloadStatus::Healthy);
+        let real = sent(Type::Service(entry));
+        case.apply(&update(vec![real.clone(), sent(Type::Workload(pod))], &[]));
+        assert_eq!((case.body("shop/w.example"), case.mirror.snapshot(7, 1).addresses.len()), (real.body, 3));
+        case.apply(&update(Vec::new(), &["shop/w.example", "c//Pod/shop/w"]));
+        assert_eq!(found(&case, CART), [IpAddr::from([10, 7, 0, 1])], "it has not gone from where it is");
+        case.apply(&update(Vec::new(), &[CART]));
+        assert!(case.mirror.snapshot(7, 1).addresses.is_empty(), "nobody is sent there any more");
+    }
+}
+
+#[test]
+fn a_waypoint_that_is_known_by_its_address_is_told_by_it_only_where_somebody_has_it() {
+    let mut case = Case::beside([gateway(&[("IPAddress", "10.1.0.1")])], true, OnUnreachable::Fail);
+    let cart = Service { addresses: Vec::new(), ..service("cart", "shop", None, &[]) };
+    case.apply(&update(vec![sent(Type::Service(cart))], &[]));
+    let by_host =
+        |case: &Case| matches!(case.waypoints(CART).waypoint.unwrap().destination, Some(Destination::Hostname(_)));
+    assert!(by_host(&case));
+    assert_eq!(found(&case, CART), [IpAddr::from([10, 1, 0, 1])]);
+    case.apply(&update(vec![sent(Type::Service(service("gw", "other", None, &[])))], &[]));
+    assert!(!by_host(&case), "the service gw has it");
+    assert_eq!(case.mirror.snapshot(7, 1).addresses.len(), 2);
+    case.apply(&update(Vec::new(), &["other/gw.other.svc.cluster.local"]));
+    assert!(by_host(&case));
+    assert_eq!((found(&case, CART), case.mirror.snapshot(7, 1).addresses.len()), (vec![[10, 1, 0, 1].into()], 3));
+}
+
+#[test]
+fn without_leave_nothing_is_told_that_the_control_plane_has_not() {
+    let mut case = Case::beside([gateway(&[("IPAddress", "10.7.0.1")])], false, OnUnreachable::Fail);
+    let cart = sent(Type::Service(service("cart", "shop", Some(to("wp")), &[])));
+    case.apply(&update(vec![cart.clone()], &[]));
+    assert_eq!((case.body(CART), case.mirror.snapshot(7, 1).addresses.len()), (cart.body, 1));
+}
+
+#[test]
+fn a_waypoints_own_service_is_left_as_the_control_plane_has_it() {
+    let wp = "infra/wp.infra.svc.cluster.local";
+    let own = || sent(Type::Service(service("wp", "infra", Some(to("old")), &[("old", 100), ("next", 0)])));
+    let cart = || sent(Type::Service(service("cart", "shop", Some(to("wp")), &[])));
+    let mut case = Case::new(OnUnreachable::Fail);
+    case.apply(&update(vec![own()], &[]));
+    assert_eq!(case.waypoints(wp).waypoint, Some(to("next")), "nobody knows that it is a waypoint");
+    // Somebody is given it as a waypoint; of itself nothing changed.
+    case.apply(&update(vec![cart()], &[]));
+    assert_eq!(case.body(wp), own().body);
+    assert_eq!(case.mirror.guarded().iter().map(|it| &**it).collect::<Vec<_>>(), [wp]);
+    case.apply(&update(Vec::new(), &[CART]));
+    assert_eq!((case.waypoints(wp).waypoint, case.mirror.guarded().len()), (Some(to("next")), 0));
+
+    let mut case = Case { guard_waypoint_services: false, ..Case::new(OnUnreachable::Fail) };
+    case.apply(&update(vec![own(), cart()], &[]));
+    assert_eq!((case.waypoints(wp).waypoint, case.mirror.guarded().len()), (Some(to("next")), 0));
+}
+
+#[test]
+fn an_object_says_as_well_that_a_service_is_a_waypoints_own() {
+    let name = "shop/gw.shop.svc.cluster.local";
+    let gateway = gateway(&[("Hostname", "gw.shop.svc.cluster.local")]);
+    let own = || sent(Type::Service(service("gw", "shop", Some(to("old")), &[("old", 100), ("next", 0)])));
+    let mut case = Case::new(OnUnreachable::Fail);
+    case.store.apply(Event::Apply(Object::Service(model::Service::named("shop", "gw"))));
+    case.apply(&update(vec![own()], &[]));
+    assert_eq!(case.waypoints(name).waypoint, Some(to("next")));
+    let changes =
+        case.store.apply(Event::Apply(Object::Gateway(Gateway { meta: Meta::named("shop", "gw"), ..gateway })));
+    case.mirror.note_gateways();
+    case.decider.apply(&case.store, &changes, case.mirror.mesh(), &LearnedChanges::default(), 2);
+    case.apply(&update(Vec::new(), &[]));
+    assert_eq!(case.body(name), own().body);
 }

@@ -56,14 +56,19 @@ pub(super) fn hosts_of_entry(store: &Store, entry: &ServiceEntry) -> Vec<Name> {
 
 /// Whether a service is a waypoint's own: generated for one, or the address that one reports. Sending it to a waypoint
 /// would have the waypoint call itself, or another one in its way.
-pub(super) fn is_waypoints_own(store: &Store, row: &RowKey, host: &Name) -> bool {
+pub(crate) fn is_waypoints_own(store: &Store, row: &RowKey, host: &Name) -> bool {
     let Some(object) = store.row(row) else { return false };
     let managed = object.meta().labels.get(MANAGED);
     if managed.is_some_and(|by| WAYPOINT_CONTROLLERS.contains(&&**by)) {
         return true;
     }
     let vips: &[IpAddr] = if let RowObject::Service(service) = object { &service.addresses } else { &[] };
-    let gateways = store.gateways_in(&row.namespace).filter_map(|key| store.gateway(key));
+    is_reported(store, &row.namespace, host, vips)
+}
+
+/// Whether a waypoint of this namespace reports the host, or one of these addresses, as its own.
+pub(crate) fn is_reported(store: &Store, namespace: &Name, host: &Name, vips: &[IpAddr]) -> bool {
+    let gateways = store.gateways_in(namespace).filter_map(|key| store.gateway(key));
     gateways.filter(|gateway| takes_tunnels(gateway)).any(|gateway| {
         let is_it = |hostname: Option<&Name>, ip: Option<IpAddr>| {
             hostname == Some(host) || ip.is_some_and(|ip| vips.contains(&ip))

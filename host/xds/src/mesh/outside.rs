@@ -18,7 +18,7 @@ use crate::waypoint::{OUTSIDE_NAMESPACE, outside_hostname};
 
 /// What a decision refers to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Reference {
+pub(crate) enum Reference {
     /// A hostname in the Gateway's namespace.
     Host(Name, Name),
     /// An address.
@@ -27,14 +27,22 @@ pub(super) enum Reference {
 
 /// Who is referred to, and where that can be dialled.
 #[derive(Debug, Default)]
-struct Uses {
+pub(crate) struct Uses {
     gateways: BTreeSet<GatewayKey>,
     dial: BTreeSet<IpAddr>,
 }
 
+impl Uses {
+    /// One more target is meant by it.
+    pub(crate) fn add(&mut self, target: &Target) {
+        self.gateways.insert(target.gateway.clone());
+        self.dial.extend(&target.dial);
+    }
+}
+
 impl Reference {
     /// None: it reports no usable address (R7).
-    pub(super) fn of(target: &Target) -> Option<Self> {
+    pub(crate) fn of(target: &Target) -> Option<Self> {
         Self::at(&target.gateway.namespace, target.address.as_ref()?)
     }
 
@@ -55,7 +63,7 @@ impl Reference {
     }
 
     /// Namespace and hostname of the service that stands for it.
-    fn service(&self) -> (String, String) {
+    pub(crate) fn service(&self) -> (String, String) {
         match self {
             Self::Host(namespace, host) => (namespace.to_string(), host.to_string()),
             Self::Ip(at) => (OUTSIDE_NAMESPACE.to_owned(), outside_hostname(&at.network, at.ip)),
@@ -98,9 +106,7 @@ fn used(now: Decided<'_>, is_wanted: impl Fn(&Reference) -> bool) -> BTreeMap<Re
         }
         for target in row.decision.targets() {
             if let Some(reference) = Reference::of(target).filter(&is_wanted) {
-                let uses = used.entry(reference).or_default();
-                uses.gateways.insert(target.gateway.clone());
-                uses.dial.extend(&target.dial);
+                used.entry(reference).or_default().add(target);
             }
         }
     }
@@ -108,8 +114,16 @@ fn used(now: Decided<'_>, is_wanted: impl Fn(&Reference) -> bool) -> BTreeMap<Re
 }
 
 fn put(snapshot: &mut Snapshot, now: Decided<'_>, reference: &Reference, uses: &Uses) {
-    let Some(gateway) = uses.gateways.first().filter(|_| !uses.dial.is_empty()) else { return };
-    let facts = now.store.facts();
+    let stamp = Stamp { rules: now.table.rules, revision: now.table.revision };
+    for resource in stand_in(now.store, reference, uses, stamp).into_iter().flatten() {
+        snapshot.addresses.put(resource);
+    }
+}
+
+/// The service and the workload that stand for a waypoint; none where nobody knows where to dial it.
+pub(crate) fn stand_in(store: &Store, reference: &Reference, uses: &Uses, stamp: Stamp) -> Option<[Resource; 2]> {
+    let gateway = uses.gateways.first().filter(|_| !uses.dial.is_empty())?;
+    let facts = store.facts();
     let (namespace, hostname) = reference.service();
     let port = Port { service_port: HBONE_PORT.into(), target_port: HBONE_PORT.into(), app_protocol: 0 };
     let domain = &facts.mesh.trust_domain;
@@ -130,7 +144,7 @@ fn put(snapshot: &mut Snapshot, now: Decided<'_>, reference: &Reference, uses: &
         name: gateway.name.to_string(),
         namespace: gateway.namespace.to_string(),
         service_account: gateway.name.to_string(),
-        trust_domain: trust_domain(now.store),
+        trust_domain: trust_domain(store),
         addresses: uses.dial.iter().map(|ip| bytes_of_ip(*ip)).collect(),
         network: network.to_string(),
         network_mode: NetworkMode::HostNetwork.into(),
@@ -144,9 +158,7 @@ fn put(snapshot: &mut Snapshot, now: Decided<'_>, reference: &Reference, uses: &
         services: [(service_name(&namespace, &hostname), PortList { ports: vec![port] })].into(),
         ..Workload::default()
     };
-    let stamp = Stamp { rules: now.table.rules, revision: now.table.revision };
-    snapshot.addresses.put(Resource::service(service, stamp));
-    snapshot.addresses.put(Resource::workload(workload, stamp));
+    Some([Resource::service(service, stamp), Resource::workload(workload, stamp)])
 }
 
 /// Whether this service stands for a waypoint that is not in the mesh.
@@ -177,7 +189,7 @@ fn take(snapshot: &mut Snapshot, store: &Store, reference: &Reference) {
 }
 
 /// Of a shape that no uid of the mesh has: those begin with the name of a cluster (R58).
-fn uid(reference: &Reference) -> String {
+pub(crate) fn uid(reference: &Reference) -> String {
     let (namespace, hostname) = reference.service();
     format!("wayswitch//waypoint/{namespace}/{hostname}")
 }
