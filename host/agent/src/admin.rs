@@ -312,6 +312,7 @@ fn explained(admin: &Admin, key: &RowKey, format: Format) -> Response {
             }
             explained.to_json()
         }
+        Err(not @ NotExplained::Failed(..)) => return error(StatusCode::INTERNAL_SERVER_ERROR, &not.to_string()),
         // There is no object, or none with a decision; what the control plane told has one all the same.
         Err(_) if !told.is_empty() => {
             if format == Format::Text {
@@ -319,7 +320,6 @@ fn explained(admin: &Admin, key: &RowKey, format: Format) -> Response {
             }
             json!({ "decisions": [] })
         }
-        Err(not @ NotExplained::Failed(..)) => return error(StatusCode::INTERNAL_SERVER_ERROR, &not.to_string()),
         Err(not) => {
             let body = json!({ "error": not.to_string(), "unpublished": not.unpublished() });
             return (StatusCode::NOT_FOUND, Json(body)).into_response();

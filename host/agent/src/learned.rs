@@ -68,7 +68,7 @@ impl Learned {
 
 impl Told<'_> {
     /// The row that another source would have for it. Where that cannot be told, the part is the host, or the uid.
-    pub(crate) fn key(&self) -> RowKey {
+    pub(crate) fn key(self) -> RowKey {
         let LearnedSubject { kind, namespace, name, row, hosts, .. } = self.subject;
         row.clone().unwrap_or_else(|| RowKey {
             kind: kind_of(*kind),
@@ -79,7 +79,7 @@ impl Told<'_> {
     }
 
     /// What the control plane said, as if it was a decision. Its weights are not known.
-    pub(crate) fn upstream(&self) -> Decision {
+    pub(crate) fn upstream(self) -> Decision {
         let target = |it: &model::learned::LearnedWaypoint| Target {
             gateway: it.key(),
             address: Some(it.address()),
@@ -94,7 +94,7 @@ impl Told<'_> {
     }
 
     /// As a capture has it.
-    pub(crate) fn captured(&self) -> (RowKey, capture::LearnedRow) {
+    pub(crate) fn captured(self) -> (RowKey, capture::LearnedRow) {
         let LearnedRow { input, decision, refused, revision, degraded } = self.row.clone();
         let hosts = self.subject.hosts.clone().into();
         let addresses = self.subject.addresses.iter().map(|(_, ip)| *ip).collect();
@@ -106,7 +106,7 @@ impl Told<'_> {
     }
 
     /// For programs: as other decisions, with its source, what the control plane said, and what was refused.
-    pub(crate) fn to_json(&self, newest: &Snapshot) -> Value {
+    pub(crate) fn to_json(self, newest: &Snapshot) -> Value {
         let key = self.key();
         let mut value = output::answer(key.kind, &self.row.decision);
         let is_service = key.kind.is_service();

@@ -93,7 +93,7 @@ fn capture_with_learned() -> Capture {
     let (upstream, kept) = (decisions.next().unwrap(), decisions.nth(2).unwrap());
     let subject = Subject {
         hosts: ["secret-cart.secret-ns.svc.cluster.local".into()].into(),
-        addresses: Arc::default(),
+        addresses: [].into(),
         dialled_by_address: false,
     };
     let row = Row { subject, input: wire::unknown_input(), decision: Arc::new(kept), revision: 3, degraded: None };

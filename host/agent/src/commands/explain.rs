@@ -12,7 +12,7 @@ use super::mesh::{self, Decided};
 use crate::capture::{self, LearnedRow, LearnedRows};
 use crate::cli::{ExplainAbout, ExplainFlags, HostFlags, MeshFlags, Output, TrafficFlags};
 use crate::config::admin_address;
-use crate::explanation::{Explainer, RowExplained};
+use crate::explanation::{Explainer, NotExplained, RowExplained};
 use crate::{learned, output};
 
 pub(crate) mod print;
@@ -36,20 +36,25 @@ fn row(flags: &ExplainFlags) -> anyhow::Result<ExitCode> {
         None => key_of(kind, object)?,
     };
     if let Some(admin) = &flags.admin {
+        if flags.mesh.terms.is_given() {
+            bail!("an agent has decided already: flags that say how to decide need a mesh, -f");
+        }
         return of_agent(admin, &key, flags.output);
     }
     explained(&flags.mesh, |explainer, learned| {
         let mut out = std::io::stdout().lock();
         let told: Vec<_> = learned.iter().filter(|(own, _)| is_of(own, &key)).collect();
-        match (explainer.row(&key), flags.output) {
-            (explained, Output::Json) if !told.is_empty() => {
+        let explained = explainer.row(&key);
+        let is_told = !told.is_empty() && !matches!(explained, Err(NotExplained::Failed(..)));
+        match (explained, flags.output) {
+            (explained, Output::Json) if is_told => {
                 let mut value = explained.map_or_else(|_| json!({ "decisions": [] }), |it| it.to_json());
                 if let Value::Object(fields) = &mut value {
                     fields.insert("upstream".to_owned(), told.into_iter().map(captured_json).collect());
                 }
                 json_to(&mut out, &value)?;
             }
-            (explained, Output::Table) if !told.is_empty() => {
+            (explained, Output::Table) if is_told => {
                 if let Ok(explained) = explained {
                     print::row(&mut out, &explained)?;
                 }
