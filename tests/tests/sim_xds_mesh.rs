@@ -140,7 +140,7 @@ fn dressed(object: Object, seed: u64) -> Object {
         Object::Pod(mut pod) => {
             pod.ready = one_of(0, 3) > 0;
             pod.terminating = one_of(2, 8) == 0;
-            pod.node = (one_of(5, 2) == 0).then(|| "node".into());
+            pod.node = pod.node.filter(|_| one_of(5, 4) > 0);
             let ports = if one_of(7, 2) == 0 { vec![("web".into(), 8080)] } else { Vec::new() };
             let workload = (one_of(9, 2) == 0).then(|| "runs".into());
             pod.template = PodTemplate { workload, ports, ..PodTemplate::clone(&pod.template) }.into();

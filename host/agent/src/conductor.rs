@@ -439,5 +439,5 @@ impl Conductor {
 }
 
 fn size(changes: &Changes) -> usize {
-    changes.namespaces.len() + changes.gateways.len() + changes.rows.len()
+    changes.namespaces.len() + changes.gateways.len() + changes.rows.len() + changes.nodes.len()
 }

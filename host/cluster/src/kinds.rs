@@ -1,6 +1,8 @@
 //! Where the API server keeps the kinds of the model.
 
-use kube::api::{Api, ApiResource};
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
+use kube::api::{Api, ApiResource, PartialObjectMeta};
+use kube::runtime::watcher;
 use model::Kind;
 
 use crate::connect::Cluster;
@@ -19,6 +21,7 @@ pub(crate) fn resource(kind: Kind) -> ApiResource {
         Kind::WorkloadEntry => ("v1", "workloadentries"),
         Kind::EndpointSlice => ("v1", "endpointslices"),
         Kind::AuthorizationPolicy => ("v1", "authorizationpolicies"),
+        Kind::Node => ("v1", "nodes"),
     };
     let group = manifest::api_group(kind);
     ApiResource {
@@ -33,6 +36,30 @@ pub(crate) fn resource(kind: Kind) -> ApiResource {
 /// All objects of a kind, of all namespaces.
 pub(crate) fn all(cluster: &Cluster, resource: &ApiResource) -> Api<Raw> {
     Api::all_with(cluster.client.clone(), resource)
+}
+
+/// Follows all of them. Of Nodes only the metadata is asked for: the rest of one is some 20 kB, and sent anew every few minutes.
+pub(crate) fn watch(
+    cluster: &Cluster,
+    kind: Kind,
+    resource: &ApiResource,
+    config: watcher::Config,
+) -> BoxStream<'static, watcher::Result<watcher::Event<Raw>>> {
+    if kind == Kind::Node {
+        let api: Api<PartialObjectMeta<Raw>> = Api::all_with(cluster.client.clone(), resource);
+        return watcher(api, config).map_ok(of_metadata).boxed();
+    }
+    watcher(all(cluster, resource), config).boxed()
+}
+
+fn of_metadata(event: watcher::Event<PartialObjectMeta<Raw>>) -> watcher::Event<Raw> {
+    match event {
+        watcher::Event::Apply(object) => watcher::Event::Apply(Raw::of_metadata(object)),
+        watcher::Event::Delete(object) => watcher::Event::Delete(Raw::of_metadata(object)),
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitApply(object) => watcher::Event::InitApply(Raw::of_metadata(object)),
+        watcher::Event::InitDone => watcher::Event::InitDone,
+    }
 }
 
 /// A request about all of them.

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use kube::Resource;
-use kube::api::{ApiResource, ObjectMeta};
+use kube::api::{ApiResource, ObjectMeta, PartialObjectMeta};
 use kube::core::DynamicResourceScope;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -33,6 +33,18 @@ impl Raw {
     /// The version, as the number that it is everywhere; none where it is not.
     pub(crate) fn version(&self) -> Option<u64> {
         self.meta.resource_version.as_deref()?.parse().ok()
+    }
+}
+
+impl Raw {
+    /// What is needed of an object of which only the metadata was asked for.
+    pub(crate) fn of_metadata(object: PartialObjectMeta<Self>) -> Self {
+        let ObjectMeta { name, namespace, resource_version, labels, .. } = object.metadata;
+        let text = serde_json::json!({ "metadata": { "name": name, "namespace": namespace, "labels": labels } });
+        let meta = ObjectMeta { name, namespace, resource_version, ..ObjectMeta::default() };
+        // A JSON value is always JSON; were it not, the reader would say so.
+        let json = serde_json::value::to_raw_value(&text).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        Self { meta, json }
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::connect::Cluster;
 use crate::error::Error;
-use crate::kinds::{about, all, resource};
+use crate::kinds::{about, resource, watch};
 use crate::raw::Raw;
 
 /// Objects of one page of a list: some megabytes of text.
@@ -126,15 +126,15 @@ impl Follower {
         let resource = resource(self.kind);
         loop {
             let config = watcher::Config::default().page_size(PAGE);
-            let stream = watcher(all(cluster, &resource), config).default_backoff().ready_chunks(CHUNK);
-            let watch = |error| (Failed::Watch, about("watch", &resource).failed(error));
+            let stream = watch(cluster, self.kind, &resource, config).default_backoff().ready_chunks(CHUNK);
+            let lost = |error| (Failed::Watch, about("watch", &resource).failed(error));
             let failed = |error| match error {
                 watcher::Error::InitialListFailed(error) => {
                     Some((Failed::List, about("list", &resource).failed(error)))
                 }
-                watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => Some(watch(error)),
+                watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => Some(lost(error)),
                 watcher::Error::WatchError(status) if status.code == 410 => None,
-                watcher::Error::WatchError(status) => Some(watch(kube::Error::Api(status))),
+                watcher::Error::WatchError(status) => Some(lost(kube::Error::Api(status))),
                 watcher::Error::NoResourceVersion => Some((
                     Failed::List,
                     Error::Unreachable {

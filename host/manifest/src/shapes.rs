@@ -4,7 +4,7 @@
 //! business here. Null is the same as absent, as it is for the API server.
 
 use model::gateway::GatewayClass;
-use model::{Kind, Name, Namespace, Object, ObjectKey};
+use model::{Kind, Name, Namespace, Node as KubernetesNode, Object, ObjectKey};
 
 use crate::limits::Limits;
 use crate::node::{Node, Value};
@@ -99,7 +99,7 @@ pub(crate) fn describe(node: &Node) -> Option<String> {
     let meta = root.field("metadata").ok()??;
     let name = meta.text_field("name").ok()??;
     let namespace = match kind {
-        "Namespace" | "GatewayClass" => None,
+        "Namespace" | "GatewayClass" | "Node" => None,
         _ => Some(meta.text_field("namespace").ok().flatten().unwrap_or("default")),
     };
     let short = |text: &str| printable(text).chars().take(253).collect::<String>();
@@ -129,7 +129,7 @@ fn kind_of(name: TypeName<'_>) -> Option<Kind> {
 /// The API group of a kind.
 pub(crate) fn group_of(kind: Kind) -> &'static str {
     match kind {
-        Kind::Namespace | Kind::Service | Kind::Pod => CORE,
+        Kind::Namespace | Kind::Service | Kind::Pod | Kind::Node => CORE,
         Kind::GatewayClass | Kind::Gateway => GATEWAY,
         Kind::ServiceEntry | Kind::WorkloadEntry => ISTIO,
         Kind::EndpointSlice => DISCOVERY,
@@ -172,6 +172,10 @@ pub(crate) fn shape_of(node: &Node, kind: Kind, with: &Context<'_>) -> Result<Ob
         Kind::WorkloadEntry => Object::WorkloadEntry(istio::workload_entry(&root, with)?),
         Kind::EndpointSlice => Object::EndpointSlice(endpoint_slice::endpoint_slice(&root, with)?),
         Kind::AuthorizationPolicy => Object::AuthorizationPolicy(policy::authorization_policy(&root, with)?),
+        Kind::Node => {
+            let meta = meta(&root, Scope::Cluster, with)?;
+            Object::Node(KubernetesNode::new(&meta.name, &meta.labels))
+        }
     })
 }
 

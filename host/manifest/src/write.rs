@@ -33,6 +33,7 @@ pub fn write(object: &Object) -> Value {
         Object::WorkloadEntry(it) => ("networking.istio.io/v1", workload_entry(it)),
         Object::EndpointSlice(it) => ("discovery.k8s.io/v1", endpoint_slice(it)),
         Object::AuthorizationPolicy(it) => ("security.istio.io/v1", policy(it)),
+        Object::Node(_) => ("v1", Fields::default()),
     };
     let created = match object {
         Object::ServiceEntry(entry) => entry.created,

@@ -8,6 +8,7 @@ use crate::endpoint_slice::EndpointSlice;
 use crate::gateway::{Gateway, GatewayClass};
 use crate::name::{Labels, Name, share};
 use crate::namespace::Namespace;
+use crate::node::Node;
 use crate::policy::AuthorizationPolicy;
 use crate::service::Service;
 use crate::service_entry::ServiceEntry;
@@ -78,11 +79,13 @@ pub enum Kind {
     EndpointSlice,
     /// security.istio.io AuthorizationPolicy; no decision depends on it, [`crate::lint`] looks at it.
     AuthorizationPolicy,
+    /// v1 Node: where Pods are.
+    Node,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Namespace,
         Self::GatewayClass,
         Self::Gateway,
@@ -92,11 +95,12 @@ impl Kind {
         Self::WorkloadEntry,
         Self::EndpointSlice,
         Self::AuthorizationPolicy,
+        Self::Node,
     ];
 
     /// Whether objects of it belong to no namespace.
     pub fn is_cluster_scoped(self) -> bool {
-        matches!(self, Self::Namespace | Self::GatewayClass)
+        matches!(self, Self::Namespace | Self::GatewayClass | Self::Node)
     }
 }
 
@@ -113,6 +117,7 @@ impl Kind {
             Self::WorkloadEntry => "WorkloadEntry",
             Self::EndpointSlice => "EndpointSlice",
             Self::AuthorizationPolicy => "AuthorizationPolicy",
+            Self::Node => "Node",
         }
     }
 }
@@ -172,6 +177,8 @@ pub enum Object {
     EndpointSlice(EndpointSlice),
     /// An AuthorizationPolicy.
     AuthorizationPolicy(AuthorizationPolicy),
+    /// A Node.
+    Node(Node),
 }
 
 impl Object {
@@ -187,6 +194,7 @@ impl Object {
             Self::WorkloadEntry(_) => Kind::WorkloadEntry,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::AuthorizationPolicy(_) => Kind::AuthorizationPolicy,
+            Self::Node(_) => Kind::Node,
         }
     }
 
@@ -202,6 +210,7 @@ impl Object {
             Self::WorkloadEntry(o) => &o.meta,
             Self::EndpointSlice(o) => &o.meta,
             Self::AuthorizationPolicy(o) => &o.meta,
+            Self::Node(o) => &o.meta,
         }
     }
 
@@ -217,6 +226,7 @@ impl Object {
             Self::WorkloadEntry(o) => &mut o.meta,
             Self::EndpointSlice(o) => &mut o.meta,
             Self::AuthorizationPolicy(o) => &mut o.meta,
+            Self::Node(o) => &mut o.meta,
         }
     }
 

@@ -230,7 +230,10 @@ impl Projection {
             return Vec::new();
         }
         // Who stands behind a Gateway is in its namespace (R135-R141), and a row there.
-        let namespaces: BTreeSet<&Name> = changes.rows.iter().map(|row| &row.namespace).collect();
+        let mut namespaces: BTreeSet<&Name> = changes.rows.iter().map(|row| &row.namespace).collect();
+        if !changes.nodes.is_empty() {
+            namespaces.extend(store.gateways().map(|(key, _)| &key.namespace));
+        }
         namespaces.into_iter().flat_map(|namespace| self.views.with_other_endpoints(store, namespace)).collect()
     }
 

@@ -82,7 +82,11 @@ pub fn names(object: &Object) -> Vec<(GatewayKey, Referrer)> {
         }
         Object::Pod(_) => add(&meta.labels, &meta.namespace, None, &[Role::Primary]),
         Object::WorkloadEntry(it) => add(&it.labels(), &meta.namespace, None, &[Role::Primary]),
-        Object::GatewayClass(_) | Object::Gateway(_) | Object::EndpointSlice(_) | Object::AuthorizationPolicy(_) => {}
+        Object::GatewayClass(_)
+        | Object::Gateway(_)
+        | Object::EndpointSlice(_)
+        | Object::AuthorizationPolicy(_)
+        | Object::Node(_) => {}
     }
     found
 }

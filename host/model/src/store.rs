@@ -29,6 +29,7 @@ mod alike;
 mod claims;
 mod entries;
 mod membership;
+mod nodes;
 mod ready;
 mod rows;
 mod unpublished;
@@ -119,12 +120,14 @@ pub struct Changes {
     pub gateways: BTreeSet<GatewayKey>,
     /// Services and workloads that came, went or changed, or may have.
     pub rows: BTreeSet<RowKey>,
+    /// Nodes that came or went, or lie elsewhere: the Pods on them are concerned.
+    pub nodes: BTreeSet<Name>,
 }
 
 impl Changes {
     /// True when nothing is concerned.
     pub fn is_empty(&self) -> bool {
-        self.namespaces.is_empty() && self.gateways.is_empty() && self.rows.is_empty()
+        self.namespaces.is_empty() && self.gateways.is_empty() && self.rows.is_empty() && self.nodes.is_empty()
     }
 
     /// Adds what `later` touched.
@@ -132,6 +135,7 @@ impl Changes {
         self.namespaces.extend(later.namespaces);
         self.gateways.extend(later.gateways);
         self.rows.extend(later.rows);
+        self.nodes.extend(later.nodes);
     }
 }
 
@@ -145,6 +149,7 @@ pub struct Store {
     revision: u64,
     namespaces: HashMap<Name, Arc<Namespace>>,
     classes: HashMap<Name, Arc<GatewayClass>>,
+    nodes: HashMap<Name, Arc<crate::node::Node>>,
     gateways: OrdMap<GatewayKey, Arc<Gateway>>,
     /// class name -> Gateways that name it, whether or not the class exists.
     gateways_by_class: HashMap<Name, OrdSet<GatewayKey>>,
@@ -244,6 +249,7 @@ impl Store {
             }
             Object::EndpointSlice(o) => self.put_slice(o, changes),
             Object::AuthorizationPolicy(o) => put(&mut self.policies, o).is_some(),
+            Object::Node(o) => self.put_node(o, changes),
         }
     }
 
@@ -268,6 +274,7 @@ impl Store {
                 old.is_some_and(|old| touch_slice(&old, changes))
             }
             Kind::AuthorizationPolicy => self.policies.remove(&key).is_some(),
+            Kind::Node => self.delete_node(key.1, changes),
         }
     }
 
@@ -481,6 +488,7 @@ impl Store {
             Kind::AuthorizationPolicy => {
                 Object::AuthorizationPolicy(AuthorizationPolicy::clone(self.policies.get(&at)?))
             }
+            Kind::Node => Object::Node(self.node(&key.name)?.clone()),
         })
     }
 
@@ -508,10 +516,11 @@ impl Store {
             .chain(keys(Kind::WorkloadEntry, &self.workload_entries))
             .chain(keys(Kind::EndpointSlice, &self.slices))
             .chain(keys(Kind::AuthorizationPolicy, &self.policies))
+            .chain(cluster(Kind::Node, self.nodes.keys().collect()))
     }
 
     /// How many objects there are of each kind.
-    pub fn counts(&self) -> [(Kind, usize); 9] {
+    pub fn counts(&self) -> [(Kind, usize); Kind::ALL.len()] {
         Kind::ALL.map(|kind| {
             let count = match kind {
                 Kind::Namespace => self.namespaces.len(),
@@ -523,6 +532,7 @@ impl Store {
                 Kind::WorkloadEntry => self.workload_entries.len(),
                 Kind::EndpointSlice => self.slices.len(),
                 Kind::AuthorizationPolicy => self.policies.len(),
+                Kind::Node => self.nodes.len(),
             };
             (kind, count)
         })

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use model::gateway::{HBONE_PORT, Listener, StatusAddress};
 use model::selector::{Requirement, Selector};
 use model::{
-    AuthorizationPolicy, EndpointSlice, Gateway, GatewayClass, Labels, Meta, Name, Namespace, Object, Pod, Service,
-    ServiceEntry, WorkloadEntry,
+    AuthorizationPolicy, EndpointSlice, Gateway, GatewayClass, Labels, Meta, Name, Namespace, Node, Object, Pod,
+    Service, ServiceEntry, WorkloadEntry,
 };
 
 mod entries;
@@ -45,7 +45,7 @@ macro_rules! drafted {
     )*};
 }
 
-drafted!(Namespace GatewayClass Gateway Service Pod ServiceEntry WorkloadEntry EndpointSlice AuthorizationPolicy);
+drafted!(Namespace GatewayClass Gateway Service Pod ServiceEntry WorkloadEntry EndpointSlice AuthorizationPolicy Node);
 
 impl<T: Drafted> From<Draft<T>> for Object {
     fn from(draft: Draft<T>) -> Self {
@@ -57,6 +57,11 @@ impl<T: Drafted> From<Draft<T>> for Object {
 /// A Namespace without labels.
 pub fn namespace(name: &str) -> Draft<Namespace> {
     Draft(Namespace { meta: Meta::named("", name) })
+}
+
+/// A Node that does not say where it is.
+pub fn node(name: &str) -> Draft<Node> {
+    Draft(Node { meta: Meta::named("", name) })
 }
 
 /// A GatewayClass without labels.
@@ -246,6 +251,13 @@ impl Draft<Pod> {
     #[must_use]
     pub fn finished(mut self) -> Self {
         self.0.finished = true;
+        self
+    }
+
+    /// On this node.
+    #[must_use]
+    pub fn on_node(mut self, name: &str) -> Self {
+        self.0.node = Some(name.into());
         self
     }
 

@@ -44,6 +44,8 @@ pub enum Operation {
     Slice { ns: u8, name: u8, service: Option<u8>, addresses: u8, pods: u8 },
     /// An AuthorizationPolicy is now like this: nothing depends on it.
     Policy { ns: u8, action: bool },
+    /// A Node is now in this zone, or in none.
+    Node { node: u8, zone: u8 },
     /// MeshConfig is now this one.
     Mesh { config: u8 },
     /// An object is gone, if it was there.
@@ -58,6 +60,7 @@ const PODS: u8 = 3;
 const ENTRIES: u8 = 2;
 const WORKLOAD_ENTRIES: u8 = 2;
 const SLICES: u8 = 2;
+const NODES: u8 = 2;
 
 /// How many objects of a kind a namespace, or the cluster, may have.
 fn count(kind: Kind) -> u8 {
@@ -70,6 +73,7 @@ fn count(kind: Kind) -> u8 {
         Kind::ServiceEntry => ENTRIES,
         Kind::WorkloadEntry => WORKLOAD_ENTRIES,
         Kind::EndpointSlice => SLICES,
+        Kind::Node => NODES,
     }
 }
 
@@ -129,6 +133,7 @@ fn change() -> impl Strategy<Value = Operation> {
             Operation::Slice { ns, name, service, addresses, pods }
         }),
         1 => (ns(), any::<bool>()).prop_map(|(ns, action)| Operation::Policy { ns, action }),
+        2 => (0..NODES, 0..3_u8).prop_map(|(node, zone)| Operation::Node { node, zone }),
         2 => (0..MESHES).prop_map(|config| Operation::Mesh { config }),
     ]
 }
@@ -198,6 +203,7 @@ impl Operation {
                 words::slice(*ns, *name, *service, *addresses, (0..PODS).filter(|at| pods & 1 << at != 0)).into()
             }
             Self::Policy { ns, action } => words::policy(*ns, *action).into(),
+            Self::Node { node, zone } => words::node(*node, *zone).into(),
             Self::Mesh { .. } | Self::Delete { .. } => unreachable!("only changes have an object"),
         }
     }
@@ -207,6 +213,7 @@ fn deleted(kind: Kind, ns: u8, name: u8) -> ObjectKey {
     let letter = match kind {
         Kind::Namespace => return ObjectKey::new(kind, "", &words::ns_name(ns)),
         Kind::GatewayClass => return ObjectKey::new(kind, "", &words::class_name(name)),
+        Kind::Node => return ObjectKey::new(kind, "", &words::node_name(name)),
         Kind::Gateway => 'w',
         Kind::Service => 's',
         Kind::Pod => 'p',
@@ -262,6 +269,7 @@ mod tests {
             Operation::Entry { ns: 1, name: 1, says: Says::Nothing, hosts: 1, created: None, kind: 0, revision: None },
             Operation::WorkloadEntry { ns: 1, name: 1, says: Says::Nothing, in_spec: false, kind: 0, revision: None },
             Operation::Slice { ns: 1, name: 1, service: None, addresses: 0, pods: 0 },
+            Operation::Node { node: 1, zone: 1 },
         ];
         let mut store = Store::default();
         for operation in &all {

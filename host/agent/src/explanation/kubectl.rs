@@ -60,6 +60,7 @@ fn target(key: &ObjectKey) -> String {
         Kind::WorkloadEntry => "workloadentry",
         Kind::EndpointSlice => "endpointslice",
         Kind::AuthorizationPolicy => "authorizationpolicy",
+        Kind::Node => "node",
     };
     let name = quoted(&key.name);
     if key.kind.is_cluster_scoped() {

@@ -42,6 +42,31 @@ async fn every_kind_is_read_and_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_node_only_where_it_is_is_asked_for_and_its_heartbeat_is_no_change() {
+    let server = server().await;
+    let node = |pool: &str, heartbeat: u32| {
+        json!({ "apiVersion": "v1", "kind": "Node",
+            "metadata": { "name": "n1", "labels": { "topology.kubernetes.io/zone": "z1", "pool": pool } },
+            "status": { "images": ["x".repeat(1000)], "heartbeat": heartbeat.to_string() } })
+    };
+    server.put(node("old", 0)).unwrap();
+    let followed = Followed::fresh(connect(&server, None).await);
+    followed.until_whole().await;
+    let (revision, events) = (followed.heard.lock().await.store.revision(), followed.events.load(Ordering::Relaxed));
+    server.put(node("old", 1)).unwrap();
+    server.put(node("new", 2)).unwrap();
+    server.put(service("shop", "last", 0)).unwrap();
+    followed.until("the Service is there", |heard| heard.store.service(&"shop".into(), &"last".into()).is_some()).await;
+    let nodes = |heard: &followed::Heard| heard.store.node("n1").map(|node| node.meta.labels.iter().count());
+    followed.until("both heartbeats are told", |_| followed.events.load(Ordering::Relaxed) == events + 3).await;
+    let heard = followed.heard.lock().await;
+    assert_eq!((nodes(&heard), heard.store.revision()), (Some(1), revision + 1), "only the Service is a change");
+    drop(heard);
+    server.delete("v1", "Node", "", "n1").unwrap();
+    followed.until("the Node is gone", |heard| heard.store.node("n1").is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_and_duplicates_and_another_order_make_no_difference() {
     let server = server().await;
     for at in 0..1_203 {

@@ -99,6 +99,7 @@ fn kinds_are_told_apart_by_their_group() {
         ("v1", "ServiceList", &["unread ServiceList "]),
         ("v2", "List", &["unread List "]),
         ("v1", "ServiceAccount", &[]),
+        ("v1", "Node", &["Node x @1:1 in 1"]),
         ("networking.istio.io/v1alpha3", "ServiceEntry", &["ServiceEntry default/x @1:1 in 1"]),
         ("networking.istio.io/v1", "WorkloadEntry", &["WorkloadEntry default/x @1:1 in 1"]),
         ("v1", "WorkloadEntry", &["unread WorkloadEntry "]),

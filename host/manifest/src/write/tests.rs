@@ -9,7 +9,7 @@ use model::policy::Condition;
 use model::selector::Requirement;
 use model::service_entry::{AddressRange, Resolution};
 use model::workload::PodTemplate;
-use model::{Kind, Namespace};
+use model::{Kind, Namespace, Node};
 
 use super::*;
 use crate::{FolderSource, Format, Found, Limits, mesh_config, read_text};
@@ -242,6 +242,10 @@ fn examples(kind: Kind) -> Vec<Object> {
             };
             let bare = AuthorizationPolicy::named(namespace, name);
             [full_policy(), selects_nothing, bare].map(Object::AuthorizationPolicy).to_vec()
+        }
+        Kind::Node => {
+            let zone = labels(&[("topology.kubernetes.io/zone", "z"), ("topology.istio.io/subzone", "")]);
+            [Node::new(name, &zone), Node::new(name, &Labels::default())].map(Object::Node).to_vec()
         }
     }
 }

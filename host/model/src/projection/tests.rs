@@ -316,6 +316,26 @@ fn ready_workloads_behind_the_gateways_service_are_counted_by_locality() {
 }
 
 #[test]
+fn a_node_that_moves_takes_the_endpoints_on_it_along() {
+    let mut store = with_waypoint();
+    let (mut declared, mut undeclared) = (Followed::new(ENDPOINTS, &store), Followed::new(Fields::default(), &store));
+    let there = |zone: &str| {
+        let labels = [("topology.kubernetes.io/zone", zone)].into_iter().collect();
+        Event::Apply(Object::Node(crate::node::Node::new("there", &labels)))
+    };
+    let mut follow = |event: Event| {
+        let changes = store.apply(event);
+        assert!(!undeclared.follow(&store, &changes));
+        (declared.follow(&store, &changes), declared.endpoints())
+    };
+    assert_eq!(follow(there("z")), (true, counts(&[("/a/", 1), ("/z/", 1), ("r/b/", 1)])));
+    assert_eq!(follow(there("z")), (false, counts(&[("/a/", 1), ("/z/", 1), ("r/b/", 1)])));
+    assert_eq!(follow(there("a")), (true, counts(&[("/a/", 2), ("r/b/", 1)])));
+    let gone = Event::Delete(there("a").key());
+    assert_eq!(follow(gone), (true, counts(&[("//", 1), ("/a/", 1), ("r/b/", 1)])));
+}
+
+#[test]
 fn who_may_mean_a_gateway_is_concerned_by_its_pods_beyond_the_rounding() {
     let mut store = with_waypoint();
     let mut declared = Followed::new(ENDPOINTS, &store);

@@ -50,6 +50,7 @@ pub(super) fn object(by: &mut impl Rename, object: &Object) -> Object {
         Object::WorkloadEntry(it) => Object::WorkloadEntry(workload_entry(by, it)),
         Object::EndpointSlice(it) => Object::EndpointSlice(slice(by, it)),
         Object::AuthorizationPolicy(it) => Object::AuthorizationPolicy(policy(by, it)),
+        Object::Node(crate::node::Node { meta: of }) => Object::Node(crate::node::Node { meta: meta(by, of) }),
     }
 }
 

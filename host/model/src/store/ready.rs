@@ -8,8 +8,8 @@ use crate::input::{EndpointsInput, Locality, locality_of_text};
 use crate::name::Name;
 
 impl Store {
-    /// The ready workloads behind the services that a Gateway's status addresses name, by locality. A Pod of this node is
-    /// where the node is; Node objects are not read, so where other Pods are is not known, and their locality is empty.
+    /// The ready workloads behind the services that a Gateway's status addresses name, by locality. A Pod is
+    /// where its node is; where nothing is known of that, its locality is empty.
     pub fn ready_endpoints_of(&self, gateway: &Gateway) -> Vec<EndpointsInput> {
         let services = gateway.addresses.iter().filter_map(|at| self.service_at(&gateway.meta.namespace, at));
         // Two addresses may name one service.
@@ -38,13 +38,5 @@ impl Store {
             RowObject::SliceEndpoint { slice, address } => slice.is_ready(address).then(Locality::default),
             RowObject::Service(_) | RowObject::ServiceEntry { .. } => None,
         }
-    }
-
-    fn locality_of_node(&self, name: Option<&Name>) -> Locality {
-        let node = &self.facts.node;
-        if name.is_none() || node.name.as_ref() != name {
-            return Locality::default();
-        }
-        [&node.region, &node.zone, &node.subzone].map(|part| part.clone().unwrap_or_default())
     }
 }

@@ -63,6 +63,9 @@ impl Concerned {
         for namespace in &step.changes.namespaces {
             concerned.namespace(both, namespace)?;
         }
+        if !step.changes.nodes.is_empty() {
+            concerned.workloads.extend(now.store.pods_on(&step.changes.nodes));
+        }
         for gateway in &step.changes.gateways {
             let key =
                 ObjectKey { kind: Kind::Gateway, namespace: gateway.namespace.clone(), name: gateway.name.clone() };

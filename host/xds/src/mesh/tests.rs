@@ -11,8 +11,8 @@ use model::service::{Distribution, Port};
 use model::service_entry::{EntryEndpoint, Resolution};
 use model::workload::PodTemplate;
 use model::{
-    AuthorizationPolicy, Decider, Description, EndpointSlice, Event, Facts, Labels, Mesh, Meta, Namespace, Object, Pod,
-    ResolveFailure, Resolver, Service, ServiceEntry, WorkloadEntry,
+    AuthorizationPolicy, Decider, Description, EndpointSlice, Event, Facts, Labels, Mesh, Meta, Namespace, Node,
+    Object, Pod, ResolveFailure, Resolver, Service, ServiceEntry, WorkloadEntry,
 };
 use prost::Message;
 
@@ -216,6 +216,26 @@ fn a_pod_in_full() {
         ("cart-2", "latest", "cart-2")
     );
     assert_eq!(other.application_tunnel.unwrap().port, 15088);
+}
+
+#[test]
+fn a_pod_is_where_its_node_is_and_goes_with_it() {
+    let on = |name: &str, last, node: &str| Object::Pod(Pod { node: Some(node.into()), ..pod(name, last, &[]) });
+    let node = |name: &str, zone: &str| {
+        let zone = labels(&[("topology.kubernetes.io/region", "r"), ("topology.kubernetes.io/zone", zone)]);
+        Object::Node(Node::new(name, &zone))
+    };
+    let mut world = World::of([on("cart-1", 1, "a"), on("cart-2", 2, "b"), node("b", "z2")]);
+    let zone = |world: &World, uid: &str| world.workload(uid).locality.map(|it| format!("{}/{}", it.region, it.zone));
+    let both = |world: &World| [CART, "Kubernetes//Pod/shop/cart-2"].map(|uid| zone(world, uid));
+    assert_eq!(both(&world), [None, Some("r/z2".into())]);
+    // It comes later, lies elsewhere, says the same again, and goes.
+    assert_eq!(world.step([Event::Apply(node("a", "z1"))]), [CART]);
+    assert_eq!(world.step([Event::Apply(node("a", "z3"))]), [CART]);
+    assert_eq!(both(&world), [Some("r/z3".into()), Some("r/z2".into())]);
+    assert_eq!(world.step([Event::Apply(node("a", "z3"))]), [""; 0]);
+    assert_eq!(world.step([Event::Delete(node("a", "").key())]), [CART]);
+    assert_eq!(both(&world), [None, Some("r/z2".into())]);
 }
 
 /// It stands for what its hosts resolve to.

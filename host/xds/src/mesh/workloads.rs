@@ -204,14 +204,9 @@ impl Joined<'_> {
         }
     }
 
-    /// Of other nodes nothing is known but their names.
     fn locality_of_node(self, name: Option<&Name>) -> Option<Locality> {
-        let node = &self.store.facts().node;
-        if name.is_none() || node.name.as_ref() != name {
-            return None;
-        }
-        let text = |part: &Option<Name>| part.as_deref().unwrap_or_default().to_owned();
-        let locality = Locality { region: text(&node.region), zone: text(&node.zone), subzone: text(&node.subzone) };
+        let [region, zone, subzone] = self.store.locality_of_node(name).map(|part| part.to_string());
+        let locality = Locality { region, zone, subzone };
         (locality != Locality::default()).then_some(locality)
     }
 }

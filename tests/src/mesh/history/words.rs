@@ -3,7 +3,7 @@
 use model::mesh::{EntryVisibility, EntryVisibilityRules, VisibilityPolicy};
 use model::selector::Selector;
 use model::{
-    AuthorizationPolicy, EndpointSlice, Gateway, GatewayClass, Mesh, Namespace, Pod, Service, ServiceEntry,
+    AuthorizationPolicy, EndpointSlice, Gateway, GatewayClass, Mesh, Namespace, Node, Pod, Service, ServiceEntry,
     WorkloadEntry,
 };
 
@@ -158,8 +158,19 @@ pub(super) fn service(ns: u8, name: u8, says: &Says, managed: bool, kind: u8, se
     )
 }
 
+/// Of the third there is never an object.
+pub(super) fn node_name(node: u8) -> String {
+    format!("node{node}")
+}
+
+pub(super) fn node(node: u8, zone: u8) -> Draft<Node> {
+    let draft = draft::node(&node_name(node));
+    if zone == 0 { draft } else { draft.label("topology.kubernetes.io/zone", &format!("z{zone}")) }
+}
+
 pub(super) fn pod(ns: u8, name: u8, account: u8, ip: u8, state: u8) -> Draft<Pod> {
     let draft = draft::pod(&ns_name(ns), &format!("p{name}")).service_account(&format!("sa{account}"));
+    let draft = draft.on_node(&node_name(ip % 3));
     let addressed = |draft: Draft<Pod>| draft.address(&format!("10.2.0.{ip}"));
     match state {
         0 => draft,
