@@ -22,6 +22,7 @@ pub(crate) fn resource(kind: Kind) -> ApiResource {
         Kind::EndpointSlice => ("v1", "endpointslices"),
         Kind::AuthorizationPolicy => ("v1", "authorizationpolicies"),
         Kind::Node => ("v1", "nodes"),
+        Kind::PeerAuthentication => ("v1", "peerauthentications"),
     };
     let group = manifest::api_group(kind);
     ApiResource {

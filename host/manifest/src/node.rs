@@ -70,6 +70,9 @@ const SPEC_FIELDS: &[&str] = &[
     "targetRef",
     "action",
     "rules",
+    // PeerAuthentication
+    "mtls",
+    "portLevelMtls",
 ];
 
 /// Those of `status`, of all kinds.

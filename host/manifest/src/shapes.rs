@@ -17,6 +17,7 @@ mod meta;
 mod endpoint_slice;
 mod gateway;
 pub(crate) mod istio;
+pub(crate) mod peer;
 pub(crate) mod pod;
 mod policy;
 mod service;
@@ -50,7 +51,7 @@ impl Context<'_> {
 pub(crate) enum Shape {
     /// An object of the model.
     Object(Box<Object>),
-    /// Known, and nothing of it matters (ServiceAccount: a Pod names its own; PeerAuthentication: no decision depends on it).
+    /// Known, and nothing of it matters (ServiceAccount: a Pod names its own).
     Ignored,
     /// Nothing this program knows.
     Unknown,
@@ -133,7 +134,7 @@ pub(crate) fn group_of(kind: Kind) -> &'static str {
         Kind::GatewayClass | Kind::Gateway => GATEWAY,
         Kind::ServiceEntry | Kind::WorkloadEntry => ISTIO,
         Kind::EndpointSlice => DISCOVERY,
-        Kind::AuthorizationPolicy => ISTIO_SECURITY,
+        Kind::AuthorizationPolicy | Kind::PeerAuthentication => ISTIO_SECURITY,
     }
 }
 
@@ -145,13 +146,7 @@ pub(crate) fn shape(node: &Node, with: &Context<'_>) -> Result<Shape, Misfit> {
     let name = type_name(node)?;
     Ok(match kind_of(name) {
         Some(kind) => Shape::Object(Box::new(shape_of(node, kind, with)?)),
-        None if matches!(
-            (name.group, name.kind),
-            (CORE, "ServiceAccount") | (ISTIO_SECURITY, "PeerAuthentication")
-        ) =>
-        {
-            Shape::Ignored
-        }
+        None if (name.group, name.kind) == (CORE, "ServiceAccount") => Shape::Ignored,
         None => Shape::Unknown,
     })
 }
@@ -172,6 +167,7 @@ pub(crate) fn shape_of(node: &Node, kind: Kind, with: &Context<'_>) -> Result<Ob
         Kind::WorkloadEntry => Object::WorkloadEntry(istio::workload_entry(&root, with)?),
         Kind::EndpointSlice => Object::EndpointSlice(endpoint_slice::endpoint_slice(&root, with)?),
         Kind::AuthorizationPolicy => Object::AuthorizationPolicy(policy::authorization_policy(&root, with)?),
+        Kind::PeerAuthentication => Object::PeerAuthentication(peer::peer_authentication(&root, with)?),
         Kind::Node => {
             let meta = meta(&root, Scope::Cluster, with)?;
             Object::Node(KubernetesNode::new(&meta.name, &meta.labels))

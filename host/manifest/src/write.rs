@@ -3,17 +3,20 @@
 
 use model::gateway::{Gateway, Listener, StatusAddress};
 use model::mesh::{EntryVisibilityRules, Mesh, ServiceScope, VisibilityPolicy};
+use model::peer_authentication::MtlsMode;
 use model::policy::{Field, PolicyTarget, Rule};
 use model::selector::Selector;
 use model::service::{Distribution, IpFamilies, Port};
 use model::service_entry::EntryEndpoint;
 use model::{
-    AuthorizationPolicy, EndpointSlice, Labels, Meta, Name, Object, Pod, Service, ServiceEntry, WorkloadEntry,
+    AuthorizationPolicy, EndpointSlice, Labels, Meta, Name, Object, PeerAuthentication, Pod, Service, ServiceEntry,
+    WorkloadEntry,
 };
 use serde_json::{Map, Value, json};
 
 use crate::mesh_config::{SCOPES, VISIBILITIES};
 use crate::shapes::istio::{LOCATIONS, RESOLUTIONS};
+use crate::shapes::peer::MODES;
 use crate::shapes::pod::PROXY_CONTAINER;
 use crate::timestamp;
 
@@ -34,9 +37,11 @@ pub fn write(object: &Object) -> Value {
         Object::EndpointSlice(it) => ("discovery.k8s.io/v1", endpoint_slice(it)),
         Object::AuthorizationPolicy(it) => ("security.istio.io/v1", policy(it)),
         Object::Node(_) => ("v1", Fields::default()),
+        Object::PeerAuthentication(it) => ("security.istio.io/v1", peer(it)),
     };
     let created = match object {
         Object::ServiceEntry(entry) => entry.created,
+        Object::PeerAuthentication(peer) => peer.created,
         _ => None,
     };
     let fields = fields.with("apiVersion", api_version).with("kind", object.kind().to_string());
@@ -297,6 +302,16 @@ fn policy(policy: &AuthorizationPolicy) -> Fields {
         .with("targetRefs", list(&policy.targets, target))
         .with("action", text(&policy.action))
         .with("rules", list(&policy.rules, rule));
+    Fields::default().with("spec", spec.value())
+}
+
+fn peer(peer: &PeerAuthentication) -> Fields {
+    let mode = |mode: MtlsMode| json!({ "mode": word(&MODES, mode) });
+    let ports: Map<String, Value> = peer.ports.iter().map(|(port, of)| (port.to_string(), mode(*of))).collect();
+    let spec = Fields::default()
+        .with_present("selector", peer.selector.as_ref().map(|it| json!({ "matchLabels": pairs(it) })))
+        .with_present("mtls", (peer.mode != MtlsMode::Unset).then(|| mode(peer.mode)))
+        .with("portLevelMtls", ports);
     Fields::default().with("spec", spec.value())
 }
 

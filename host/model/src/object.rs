@@ -9,6 +9,7 @@ use crate::gateway::{Gateway, GatewayClass};
 use crate::name::{Labels, Name, share};
 use crate::namespace::Namespace;
 use crate::node::Node;
+use crate::peer_authentication::PeerAuthentication;
 use crate::policy::AuthorizationPolicy;
 use crate::service::Service;
 use crate::service_entry::ServiceEntry;
@@ -81,11 +82,13 @@ pub enum Kind {
     AuthorizationPolicy,
     /// v1 Node: where Pods are.
     Node,
+    /// security.istio.io PeerAuthentication; no decision depends on it, what ztunnel is told does (R118).
+    PeerAuthentication,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Namespace,
         Self::GatewayClass,
         Self::Gateway,
@@ -96,6 +99,7 @@ impl Kind {
         Self::EndpointSlice,
         Self::AuthorizationPolicy,
         Self::Node,
+        Self::PeerAuthentication,
     ];
 
     /// Whether objects of it belong to no namespace.
@@ -118,6 +122,7 @@ impl Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::AuthorizationPolicy => "AuthorizationPolicy",
             Self::Node => "Node",
+            Self::PeerAuthentication => "PeerAuthentication",
         }
     }
 }
@@ -179,6 +184,8 @@ pub enum Object {
     AuthorizationPolicy(AuthorizationPolicy),
     /// A Node.
     Node(Node),
+    /// A PeerAuthentication.
+    PeerAuthentication(PeerAuthentication),
 }
 
 impl Object {
@@ -195,6 +202,7 @@ impl Object {
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::AuthorizationPolicy(_) => Kind::AuthorizationPolicy,
             Self::Node(_) => Kind::Node,
+            Self::PeerAuthentication(_) => Kind::PeerAuthentication,
         }
     }
 
@@ -211,6 +219,7 @@ impl Object {
             Self::EndpointSlice(o) => &o.meta,
             Self::AuthorizationPolicy(o) => &o.meta,
             Self::Node(o) => &o.meta,
+            Self::PeerAuthentication(o) => &o.meta,
         }
     }
 
@@ -227,6 +236,7 @@ impl Object {
             Self::EndpointSlice(o) => &mut o.meta,
             Self::AuthorizationPolicy(o) => &mut o.meta,
             Self::Node(o) => &mut o.meta,
+            Self::PeerAuthentication(o) => &mut o.meta,
         }
     }
 

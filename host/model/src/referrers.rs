@@ -86,7 +86,8 @@ pub fn names(object: &Object) -> Vec<(GatewayKey, Referrer)> {
         | Object::Gateway(_)
         | Object::EndpointSlice(_)
         | Object::AuthorizationPolicy(_)
-        | Object::Node(_) => {}
+        | Object::Node(_)
+        | Object::PeerAuthentication(_) => {}
     }
     found
 }

@@ -16,6 +16,7 @@ use crate::mesh::{EntryVisibility, IstioVersion, Mesh};
 use crate::name::{Labels, Name};
 use crate::namespace::Namespace;
 use crate::object::{Kind, Object, ObjectKey};
+use crate::peer_authentication::PeerAuthentication;
 use crate::policy::AuthorizationPolicy;
 use crate::service::Service;
 use crate::service_entry::ServiceEntry;
@@ -160,6 +161,7 @@ pub struct Store {
     workload_entries: Namespaced<WorkloadEntry>,
     slices: Namespaced<EndpointSlice>,
     policies: Namespaced<AuthorizationPolicy>,
+    peers: Namespaced<PeerAuthentication>,
     /// The claims of all published ServiceEntries.
     hosts: Hosts,
 }
@@ -250,6 +252,7 @@ impl Store {
             Object::EndpointSlice(o) => self.put_slice(o, changes),
             Object::AuthorizationPolicy(o) => put(&mut self.policies, o).is_some(),
             Object::Node(o) => self.put_node(o, changes),
+            Object::PeerAuthentication(o) => put(&mut self.peers, o).is_some(),
         }
     }
 
@@ -275,6 +278,7 @@ impl Store {
             }
             Kind::AuthorizationPolicy => self.policies.remove(&key).is_some(),
             Kind::Node => self.delete_node(key.1, changes),
+            Kind::PeerAuthentication => self.peers.remove(&key).is_some(),
         }
     }
 
@@ -465,6 +469,12 @@ impl Store {
         (self.is_discovered(namespace) && self.is_of_revision(&policy.meta.labels)).then_some(policy)
     }
 
+    /// All PeerAuthentications that are in sight and of this revision, in the order of their keys.
+    pub fn peer_authentications(&self) -> impl Iterator<Item = &PeerAuthentication> {
+        let peers = self.peers.iter().map(|peer| &**peer);
+        peers.filter(|it| self.is_discovered(&it.meta.namespace) && self.is_of_revision(&it.meta.labels))
+    }
+
     /// Who claims which host.
     pub fn hosts(&self) -> &Hosts {
         &self.hosts
@@ -489,6 +499,7 @@ impl Store {
                 Object::AuthorizationPolicy(AuthorizationPolicy::clone(self.policies.get(&at)?))
             }
             Kind::Node => Object::Node(self.node(&key.name)?.clone()),
+            Kind::PeerAuthentication => Object::PeerAuthentication(PeerAuthentication::clone(self.peers.get(&at)?)),
         })
     }
 
@@ -517,6 +528,7 @@ impl Store {
             .chain(keys(Kind::EndpointSlice, &self.slices))
             .chain(keys(Kind::AuthorizationPolicy, &self.policies))
             .chain(cluster(Kind::Node, self.nodes.keys().collect()))
+            .chain(keys(Kind::PeerAuthentication, &self.peers))
     }
 
     /// How many objects there are of each kind.
@@ -533,6 +545,7 @@ impl Store {
                 Kind::EndpointSlice => self.slices.len(),
                 Kind::AuthorizationPolicy => self.policies.len(),
                 Kind::Node => self.nodes.len(),
+                Kind::PeerAuthentication => self.peers.len(),
             };
             (kind, count)
         })

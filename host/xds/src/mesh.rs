@@ -1,6 +1,6 @@
 //! What ztunnel is told, built from objects and decisions: no control plane is needed. [`snapshot`] makes all of it,
 //! [`update`] follows a step of the mesh and touches what the step concerns. Which field comes from where is a table in
-//! docs/ztunnel.md. PeerAuthentications and the gateways of other networks are not in the model, and so not in here.
+//! docs/ztunnel.md. The gateways of other networks are not in here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::iter::Peekable;
@@ -22,6 +22,7 @@ mod concerned;
 pub(crate) mod hosts;
 mod neighbours;
 pub(crate) mod outside;
+mod peers;
 mod policies;
 mod ports;
 mod services;
@@ -75,6 +76,9 @@ pub fn snapshot(now: Decided<'_>, options: &Options) -> Snapshot {
     outside::put_all(&mut snapshot, now);
     let root = &now.store.facts().mesh.root_namespace;
     for policy in now.store.policies().filter_map(|policy| policies::authorization(policy, root)) {
+        snapshot.authorizations.put(Resource::authorization(&policy));
+    }
+    for policy in peers::authorizations(now.store) {
         snapshot.authorizations.put(Resource::authorization(&policy));
     }
     snapshot
@@ -302,8 +306,8 @@ fn refers_to_ip(row: &Row) -> bool {
 
 fn bring_policy(snapshot: &mut Snapshot, store: &Store, namespace: &Name, name: &Name) {
     let root = &store.facts().mesh.root_namespace;
-    let policy = store.policies_in(namespace).find(|policy| policy.meta.name == *name);
-    match policy.and_then(|policy| policies::authorization(policy, root)) {
+    let written = || store.policy(namespace, name).and_then(|policy| policies::authorization(policy, root));
+    match peers::authorization(store, namespace, name).or_else(written) {
         Some(policy) => snapshot.authorizations.put(Resource::authorization(&policy)),
         None => snapshot.authorizations.remove(&format!("{namespace}/{name}")),
     };

@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use model::gateway::{HBONE_PORT, Listener, StatusAddress};
+use model::peer_authentication::MtlsMode;
 use model::selector::{Requirement, Selector};
 use model::{
-    AuthorizationPolicy, EndpointSlice, Gateway, GatewayClass, Labels, Meta, Name, Namespace, Node, Object, Pod,
-    Service, ServiceEntry, WorkloadEntry,
+    AuthorizationPolicy, EndpointSlice, Gateway, GatewayClass, Labels, Meta, Name, Namespace, Node, Object,
+    PeerAuthentication, Pod, Service, ServiceEntry, WorkloadEntry,
 };
 
 mod entries;
@@ -45,7 +46,8 @@ macro_rules! drafted {
     )*};
 }
 
-drafted!(Namespace GatewayClass Gateway Service Pod ServiceEntry WorkloadEntry EndpointSlice AuthorizationPolicy Node);
+drafted!(Namespace GatewayClass Gateway Service Pod ServiceEntry WorkloadEntry EndpointSlice);
+drafted!(AuthorizationPolicy Node PeerAuthentication);
 
 impl<T: Drafted> From<Draft<T>> for Object {
     fn from(draft: Draft<T>) -> Self {
@@ -59,8 +61,13 @@ pub fn namespace(name: &str) -> Draft<Namespace> {
     Draft(Namespace { meta: Meta::named("", name) })
 }
 
+/// A PeerAuthentication that says nothing about its namespace.
+pub(super) fn peer_authentication(namespace: &str, name: &str) -> Draft<PeerAuthentication> {
+    Draft(PeerAuthentication::named(namespace, name))
+}
+
 /// A Node that does not say where it is.
-pub fn node(name: &str) -> Draft<Node> {
+pub(super) fn node(name: &str) -> Draft<Node> {
     Draft(Node { meta: Meta::named("", name) })
 }
 
@@ -222,6 +229,36 @@ impl Draft<Service> {
     #[must_use]
     pub fn selecting(mut self, key: &str, value: &str) -> Self {
         self.0.selector = with(&self.0.selector, [(key, value)]);
+        self
+    }
+}
+
+impl Draft<PeerAuthentication> {
+    /// Created so many seconds after 1970.
+    #[must_use]
+    pub fn created(mut self, at: i64) -> Self {
+        self.0.created = Some(at);
+        self
+    }
+
+    /// In this mode.
+    #[must_use]
+    pub fn mode(mut self, mode: MtlsMode) -> Self {
+        self.0.mode = mode;
+        self
+    }
+
+    /// Of another mode at one more port.
+    #[must_use]
+    pub fn port(mut self, port: u32, mode: MtlsMode) -> Self {
+        self.0.ports.push((port, mode));
+        self
+    }
+
+    /// About workloads with these labels; with none, of an empty selector.
+    #[must_use]
+    pub fn about<const N: usize>(mut self, labels: [(&str, &str); N]) -> Self {
+        self.0.selector = Some(labels.into_iter().collect());
         self
     }
 }

@@ -44,6 +44,8 @@ pub enum Operation {
     Slice { ns: u8, name: u8, service: Option<u8>, addresses: u8, pods: u8 },
     /// An AuthorizationPolicy is now like this: nothing depends on it.
     Policy { ns: u8, action: bool },
+    /// A PeerAuthentication is now like this: nothing that is decided depends on it.
+    Peer { ns: u8, name: u8, app: Option<u8>, mode: u8, ports: u8, created: u8, revision: Option<u8> },
     /// A Node is now in this zone, or in none.
     Node { node: u8, zone: u8 },
     /// MeshConfig is now this one.
@@ -61,6 +63,7 @@ const ENTRIES: u8 = 2;
 const WORKLOAD_ENTRIES: u8 = 2;
 const SLICES: u8 = 2;
 const NODES: u8 = 2;
+const PEERS: u8 = 3;
 
 /// How many objects of a kind a namespace, or the cluster, may have.
 fn count(kind: Kind) -> u8 {
@@ -74,6 +77,7 @@ fn count(kind: Kind) -> u8 {
         Kind::WorkloadEntry => WORKLOAD_ENTRIES,
         Kind::EndpointSlice => SLICES,
         Kind::Node => NODES,
+        Kind::PeerAuthentication => PEERS,
     }
 }
 
@@ -111,6 +115,7 @@ fn change() -> impl Strategy<Value = Operation> {
     let entry = (ns(), 0..ENTRIES, says(), 0..(1_u8 << HOSTS), option::of(0..3_u8), 0..8_u8, revision());
     let workload_entry = (ns(), 0..WORKLOAD_ENTRIES, says(), any::<bool>(), 0..4_u8, revision());
     let slice = (ns(), 0..SLICES, option::weighted(0.8, 0..SERVICES), 0..4_u8, 0..(1_u8 << PODS));
+    let peer = (ns(), 0..PEERS, option::of(0..3_u8), 0..4_u8, 0..16_u8, 0..3_u8, revision());
     prop_oneof![
         3 => namespace.prop_map(|(ns, says, team)| Operation::Namespace { ns, says, team }),
         1 => class.prop_map(|(class, serves)| Operation::Class { class, serves }),
@@ -133,6 +138,9 @@ fn change() -> impl Strategy<Value = Operation> {
             Operation::Slice { ns, name, service, addresses, pods }
         }),
         1 => (ns(), any::<bool>()).prop_map(|(ns, action)| Operation::Policy { ns, action }),
+        2 => peer.prop_map(|(ns, name, app, mode, ports, created, revision)| {
+            Operation::Peer { ns, name, app, mode, ports, created, revision }
+        }),
         2 => (0..NODES, 0..3_u8).prop_map(|(node, zone)| Operation::Node { node, zone }),
         2 => (0..MESHES).prop_map(|config| Operation::Mesh { config }),
     ]
@@ -204,6 +212,9 @@ impl Operation {
             }
             Self::Policy { ns, action } => words::policy(*ns, *action).into(),
             Self::Node { node, zone } => words::node(*node, *zone).into(),
+            Self::Peer { ns, name, app, mode, ports, created, revision } => {
+                words::revised(words::peer(*ns, *name, *app, *mode, *ports, *created), *revision).into()
+            }
             Self::Mesh { .. } | Self::Delete { .. } => unreachable!("only changes have an object"),
         }
     }
@@ -221,6 +232,7 @@ fn deleted(kind: Kind, ns: u8, name: u8) -> ObjectKey {
         Kind::WorkloadEntry => 'm',
         Kind::EndpointSlice => 'l',
         Kind::AuthorizationPolicy => 'a',
+        Kind::PeerAuthentication => 'i',
     };
     ObjectKey::new(kind, &words::ns_name(ns), &format!("{letter}{name}"))
 }
@@ -270,6 +282,7 @@ mod tests {
             Operation::WorkloadEntry { ns: 1, name: 1, says: Says::Nothing, in_spec: false, kind: 0, revision: None },
             Operation::Slice { ns: 1, name: 1, service: None, addresses: 0, pods: 0 },
             Operation::Node { node: 1, zone: 1 },
+            Operation::Peer { ns: 1, name: 1, app: None, mode: 3, ports: 0, created: 0, revision: None },
         ];
         let mut store = Store::default();
         for operation in &all {

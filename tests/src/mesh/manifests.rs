@@ -19,6 +19,7 @@ const ISTIO: &str = "networking.istio.io/v1";
 pub fn manifest(object: &Object) -> Value {
     match object {
         Object::Namespace(o) => document(CORE, "Namespace", &o.meta, json!({})),
+        Object::PeerAuthentication(_) => manifest::write(object),
         Object::Node(o) => document(CORE, "Node", &o.meta, json!({})),
         Object::GatewayClass(o) => document(GATEWAY_API, "GatewayClass", &o.meta, json!({})),
         Object::Gateway(o) => document(GATEWAY_API, "Gateway", &o.meta, gateway(o)),

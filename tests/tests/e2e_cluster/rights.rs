@@ -174,7 +174,7 @@ impl Story<'_> {
         }
         let agent = start(self.ground, node, flags)?;
         match (*role, *verb) {
-            ("wayswitch-mesh", _) if *resource != "nodes" => return self.misses_kind(&agent, right, &said),
+            ("wayswitch-mesh", _) => return self.misses_kind(&agent, right, &said),
             ("wayswitch-token-review", _) => {
                 ensure!(self.ztunnel(node, port).is_err(), "a ztunnel was let in that nobody vouched for");
             }

@@ -61,6 +61,7 @@ fn target(key: &ObjectKey) -> String {
         Kind::EndpointSlice => "endpointslice",
         Kind::AuthorizationPolicy => "authorizationpolicy",
         Kind::Node => "node",
+        Kind::PeerAuthentication => "peerauthentication",
     };
     let name = quoted(&key.name);
     if key.kind.is_cluster_scoped() {

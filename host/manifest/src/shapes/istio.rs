@@ -61,7 +61,7 @@ pub(super) fn service_entry(root: &View<'_, '_>, with: &Context<'_>) -> Result<S
 }
 
 /// `metadata.creationTimestamp` in seconds since 1970.
-fn created(root: &View<'_, '_>) -> Result<Option<i64>, Misfit> {
+pub(super) fn created(root: &View<'_, '_>) -> Result<Option<i64>, Misfit> {
     let Some(meta) = root.field("metadata")? else {
         return Ok(None);
     };

@@ -1,10 +1,13 @@
 //! What is read of each kind of Istio's, and of the parts of others that only they need. The other kinds are in the tests
 //! of [`crate::text`].
 
+use model::peer_authentication::MtlsMode;
 use model::policy::{Condition, Field, PolicyTarget};
 use model::service::{Distribution, IpFamilies, Port};
 use model::service_entry::{AddressRange, EntryEndpoint, Resolution};
-use model::{AuthorizationPolicy, EndpointSlice, Labels, Object, Pod, Service, ServiceEntry, WorkloadEntry};
+use model::{
+    AuthorizationPolicy, EndpointSlice, Labels, Object, PeerAuthentication, Pod, Service, ServiceEntry, WorkloadEntry,
+};
 
 use crate::limits::Limits;
 use crate::text::{Format, Found, read_text};
@@ -446,4 +449,34 @@ fn how_a_service_is_balanced() {
     assert_eq!((found.distribution, found.families), (Some(Distribution::SameZone), IpFamilies::Dual));
     let found = service("{internalTrafficPolicy: Cluster, trafficDistribution: preferclose, ipFamilies: [IPv6]}");
     assert_eq!((found.node_local, found.distribution, found.families), (false, None, IpFamilies::V6));
+}
+
+#[test]
+fn modes_of_mutual_tls_are_read_at_every_level() {
+    let head = "apiVersion: security.istio.io/v1beta1\nkind: PeerAuthentication\nmetadata: {name: a, namespace: shop";
+    let peer = |rest: &str| match read(&format!("{head}{rest}\n")) {
+        Ok(Object::PeerAuthentication(peer)) => Ok(peer),
+        Ok(other) => panic!("{other:?}"),
+        Err(why) => Err(why),
+    };
+    let ports = "{9: {mode: DISABLE}, '80': {mode: STRICT}, 443: {}}";
+    let spec =
+        format!("spec: {{selector: {{matchLabels: {{app: a}}}}, mtls: {{mode: PERMISSIVE}}, portLevelMtls: {ports}}}");
+    let found = peer(&format!(", creationTimestamp: '2024-01-01T00:00:00Z'}}\n{spec}")).unwrap();
+    assert_eq!((found.created, found.mode), (Some(1_704_067_200), MtlsMode::Permissive));
+    assert_eq!(found.selector.as_ref().and_then(|it| it.get("app")).map(|it| &**it), Some("a"));
+    assert_eq!(found.ports, [(9, MtlsMode::Disable), (80, MtlsMode::Strict), (443, MtlsMode::Unset)]);
+    let bare = |rest: &str| peer(&format!("}}\n{rest}"));
+    for nothing in ["", "spec: {}", "spec: {mtls: {}}", "spec: {mtls: {mode: UNSET}, portLevelMtls: null}"] {
+        assert_eq!(bare(nothing).unwrap(), PeerAuthentication::named("shop", "a"), "{nothing}");
+    }
+    assert_eq!(bare("spec: {selector: {}}").unwrap().selector, Some(Labels::default()));
+    for (bad, told) in [
+        ("spec: {mtls: {mode: strict}}", "spec.mtls.mode"),
+        ("spec: {portLevelMtls: {web: {mode: STRICT}}}", "web"),
+        ("spec: {portLevelMtls: {80: STRICT}}", "spec.portLevelMtls"),
+    ] {
+        let why = bare(bad).unwrap_err();
+        assert!(why.contains(told), "{why}");
+    }
 }

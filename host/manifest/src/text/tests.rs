@@ -105,7 +105,7 @@ fn kinds_are_told_apart_by_their_group() {
         ("v1", "WorkloadEntry", &["unread WorkloadEntry "]),
         ("discovery.k8s.io/v1", "EndpointSlice", &["EndpointSlice default/x @1:1 in 1"]),
         ("security.istio.io/v1", "AuthorizationPolicy", &["AuthorizationPolicy default/x @1:1 in 1"]),
-        ("security.istio.io/v1", "PeerAuthentication", &[]),
+        ("security.istio.io/v1", "PeerAuthentication", &["PeerAuthentication default/x @1:1 in 1"]),
         ("gateway.networking.k8s.io/v1alpha2", "Gateway", &["Gateway default/x @1:1 in 1"]),
     ] {
         check(&of(api_version, kind), expected);

@@ -243,6 +243,17 @@ fn examples(kind: Kind) -> Vec<Object> {
             let bare = AuthorizationPolicy::named(namespace, name);
             [full_policy(), selects_nothing, bare].map(Object::AuthorizationPolicy).to_vec()
         }
+        Kind::PeerAuthentication => {
+            let full = PeerAuthentication {
+                meta: full_meta(namespace),
+                created: Some(1_700_000_000),
+                selector: Some(labels(&[("app", "cart")])),
+                mode: MtlsMode::Strict,
+                ports: vec![(0, MtlsMode::Unset), (80, MtlsMode::Disable), (8080, MtlsMode::Permissive)],
+            };
+            let empty = PeerAuthentication { selector: Some(Labels::default()), ..full.clone() };
+            [full, empty, PeerAuthentication::named(namespace, name)].map(Object::PeerAuthentication).to_vec()
+        }
         Kind::Node => {
             let zone = labels(&[("topology.kubernetes.io/zone", "z"), ("topology.istio.io/subzone", "")]);
             [Node::new(name, &zone), Node::new(name, &Labels::default())].map(Object::Node).to_vec()

@@ -11,6 +11,7 @@ use crate::mesh::{EntryVisibilityRules, Mesh, ServiceScope, VisibilityPolicy};
 use crate::name::Name;
 use crate::namespace::Namespace;
 use crate::object::{Meta, Object};
+use crate::peer_authentication::PeerAuthentication;
 use crate::service::{Port, Service};
 use crate::service_entry::{EntryEndpoint, ServiceEntry};
 use crate::store::{Facts, Node};
@@ -50,6 +51,7 @@ pub(super) fn object(by: &mut impl Rename, object: &Object) -> Object {
         Object::WorkloadEntry(it) => Object::WorkloadEntry(workload_entry(by, it)),
         Object::EndpointSlice(it) => Object::EndpointSlice(slice(by, it)),
         Object::AuthorizationPolicy(it) => Object::AuthorizationPolicy(policy(by, it)),
+        Object::PeerAuthentication(it) => Object::PeerAuthentication(peer(by, it)),
         Object::Node(crate::node::Node { meta: of }) => Object::Node(crate::node::Node { meta: meta(by, of) }),
     }
 }
@@ -61,6 +63,18 @@ pub(super) fn meta(by: &mut impl Rename, meta: &Meta) -> Meta {
         name: name(by, of),
         labels: labels(by, pairs),
         annotations: annotations(by, notes),
+    }
+}
+
+/// Modes and ports say nothing about anybody.
+fn peer(by: &mut impl Rename, peer: &PeerAuthentication) -> PeerAuthentication {
+    let PeerAuthentication { meta: of, created, selector, mode, ports } = peer;
+    PeerAuthentication {
+        meta: meta(by, of),
+        created: *created,
+        selector: selector.as_ref().map(|it| labels(by, it)),
+        mode: *mode,
+        ports: ports.clone(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::endpoint_slice::EndpointSlice;
 use crate::name::{Name, share};
 use crate::object::Meta;
+use crate::peer_authentication::PeerAuthentication;
 use crate::policy::AuthorizationPolicy;
 use crate::service::Service;
 use crate::service_entry::ServiceEntry;
@@ -63,6 +64,7 @@ alike! {
     };
     EndpointSlice;
     AuthorizationPolicy;
+    PeerAuthentication;
 }
 
 /// How a store keeps an object: sorted by namespace and name.

@@ -6,6 +6,7 @@ use super::alike::{Alike, Kept};
 use super::{RowKey, RowKind, RowObject, Store, in_namespace, rows};
 use crate::endpoint_slice::EndpointSlice;
 use crate::name::{Labels, Name};
+use crate::peer_authentication::PeerAuthentication;
 use crate::policy::AuthorizationPolicy;
 use crate::service::Service;
 use crate::service_entry::ServiceEntry;
@@ -65,6 +66,16 @@ impl Store {
         let in_sight = self.is_discovered(namespace);
         let policies = of_namespace(&self.policies, namespace);
         policies.filter(move |policy| in_sight && self.is_of_revision(&policy.meta.labels))
+    }
+
+    /// The PeerAuthentications of a namespace that are in sight and of this revision, in the order of their names.
+    pub fn peer_authentications_in<'a>(
+        &'a self,
+        namespace: &Name,
+    ) -> impl Iterator<Item = &'a PeerAuthentication> + use<'a> {
+        let in_sight = self.is_discovered(namespace);
+        let peers = of_namespace(&self.peers, namespace);
+        peers.filter(move |peer| in_sight && self.is_of_revision(&peer.meta.labels))
     }
 
     /// The namespaces of all Pods, Services, entries and slices, and all that are known.

@@ -9,12 +9,12 @@ use model::service::{Port, TRAFFIC_DISTRIBUTION};
 use model::sink::{Decided, Step};
 use model::store::RowObject;
 use model::table::{RowKey, RowKind};
-use model::{AuthorizationPolicy, Labels, Name, Service, Store};
+use model::{AuthorizationPolicy, Labels, Name, PeerAuthentication, Service, Store};
 
 use super::hosts;
 use super::neighbours::selected;
 use super::outside::Reference;
-use super::policies;
+use super::{peers, policies};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -57,6 +57,7 @@ impl Concerned {
             match key.kind {
                 Kind::EndpointSlice => concerned.slice(both, key),
                 Kind::AuthorizationPolicy => concerned.policy(both, &key.namespace, &key.name),
+                Kind::PeerAuthentication => concerned.peer(both, &key.namespace, &key.name)?,
                 _ => {}
             }
         }
@@ -158,6 +159,30 @@ impl Concerned {
         }
     }
 
+    /// None: it counts everywhere.
+    fn peer(&mut self, both: Both<'_>, namespace: &Name, name: &Name) -> Option<()> {
+        let [before, now] = [both.before, both.now].map(|store| peer(store, namespace, name));
+        if before == now {
+            return Some(());
+        }
+        let is_above = |peer: &PeerAuthentication| peer.selected().is_none();
+        let counts_for_all = before.into_iter().chain(now).any(is_above);
+        if counts_for_all && *namespace == both.now.facts().mesh.root_namespace {
+            return None;
+        }
+        self.policies.insert(peers::strict_name(both.now));
+        self.policies.insert((namespace.clone(), peers::converted_name(name)));
+        for (store, peer) in [(both.before, before), (both.now, now)] {
+            if counts_for_all {
+                self.policies.extend(peers::names(store, namespace));
+                selected(store, namespace, &Labels::default(), &mut self.workloads);
+            } else if let Some(selector) = peer.and_then(PeerAuthentication::selected) {
+                selected(store, namespace, selector, &mut self.workloads);
+            }
+        }
+        Some(())
+    }
+
     /// None: its policies hold everywhere, and they came into sight or went out of it.
     fn namespace(&mut self, both: Both<'_>, name: &Name) -> Option<()> {
         if both.before.is_discovered(name) != both.now.is_discovered(name) {
@@ -166,6 +191,7 @@ impl Concerned {
             }
             for store in both {
                 self.policies.extend(store.policies_in(name).map(|it| (name.clone(), it.meta.name.clone())));
+                self.policies.extend(peers::names(store, name));
             }
         }
         let [before, now] = [both.before, both.now]
@@ -254,6 +280,10 @@ impl<'a> IntoIterator for Both<'a> {
 
 fn policy<'a>(store: &'a Store, namespace: &Name, name: &Name) -> Option<&'a AuthorizationPolicy> {
     store.policies_in(namespace).find(|policy| policy.meta.name == *name)
+}
+
+fn peer<'a>(store: &'a Store, namespace: &Name, name: &Name) -> Option<&'a PeerAuthentication> {
+    store.peer_authentications_in(namespace).find(|peer| peer.meta.name == *name)
 }
 
 /// Whether a Gateway of this namespace says that it is reached by the host.

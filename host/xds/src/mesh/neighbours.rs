@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use model::table::{RowKey, RowKind};
 use model::{EndpointSlice, Labels, Name, Service, ServiceEntry, Store};
 
+use super::peers::Peers;
 use super::policies;
 
 /// From so many services on they are looked up by a label. Below, looking at all of them is as fast.
@@ -19,6 +20,7 @@ pub(super) struct Neighbours<'a> {
     /// Slices of Services without a selector (R140).
     slices: Vec<(Member<'a>, &'a EndpointSlice)>,
     policies: Vec<Selecting<'a>>,
+    peers: Peers<'a>,
 }
 
 /// A service that selects, or whose slices do.
@@ -59,7 +61,7 @@ impl<'a> Neighbours<'a> {
             policies.extend(selecting_in(store, root));
         }
         policies.sort_by(|a, b| a.name.cmp(&b.name));
-        Self { members, by_pair, slices, policies }
+        Self { members, by_pair, slices, policies, peers: Peers::of(store, namespace) }
     }
 
     /// The services that select these labels, in no order.
@@ -77,10 +79,11 @@ impl<'a> Neighbours<'a> {
         self.slices.iter().filter(|(_, slice)| slice.pods.binary_search(pod).is_ok()).map(|(member, _)| *member)
     }
 
-    /// The names of the policies that a workload with these labels lists, in their order.
+    /// The names of the policies that a workload with these labels lists: in their order, and after them the one that is made
+    /// of a PeerAuthentication.
     pub(super) fn policies(&self, labels: &Labels) -> Vec<String> {
         let selecting = self.policies.iter().filter(|policy| policy.selector.is_subset_of(labels));
-        selecting.map(|policy| policy.name.clone()).collect()
+        selecting.map(|policy| policy.name.clone()).chain(self.peers.policy(labels)).collect()
     }
 }
 

@@ -7,12 +7,13 @@ use model::decision::{Choice, OnUnreachable, Tunnel, TunnelProtocol};
 use model::description::{Fields, Reach, Read, Reference, Source};
 use model::endpoint_slice::SERVICE_NAME;
 use model::gateway::{Gateway, Listener, StatusAddress};
+use model::peer_authentication::MtlsMode;
 use model::service::{Distribution, Port};
 use model::service_entry::{EntryEndpoint, Resolution};
 use model::workload::PodTemplate;
 use model::{
     AuthorizationPolicy, Decider, Description, EndpointSlice, Event, Facts, Labels, Mesh, Meta, Namespace, Node,
-    Object, Pod, ResolveFailure, Resolver, Service, ServiceEntry, WorkloadEntry,
+    Object, PeerAuthentication, Pod, ResolveFailure, Resolver, Service, ServiceEntry, WorkloadEntry,
 };
 use prost::Message;
 
@@ -236,6 +237,38 @@ fn a_pod_is_where_its_node_is_and_goes_with_it() {
     assert_eq!(world.step([Event::Apply(node("a", "z3"))]), [""; 0]);
     assert_eq!(world.step([Event::Delete(node("a", "").key())]), [CART]);
     assert_eq!(both(&world), [None, Some("r/z2".into())]);
+}
+
+#[test]
+fn who_is_strict_lists_a_policy_and_follows_what_counts() {
+    const STRICT: &str = "istio-system/istio_converted_static_strict";
+    const OWN: &str = "shop/converted_peer_authentication_p";
+    let at = |namespace: &str, mode| PeerAuthentication { mode, ..PeerAuthentication::named(namespace, "p") };
+    let put = |it: PeerAuthentication| Event::Apply(Object::PeerAuthentication(it));
+    let entry = WorkloadEntry { meta: meta("vm", &[("app", "cart")]), ..WorkloadEntry::named("", "") };
+    let mut world = World::of([Object::Pod(pod("cart-1", 1, &[("app", "cart")])), Object::WorkloadEntry(entry)]);
+    let listed = |world: &World| world.workload(CART).authorization_policies;
+    let told =
+        |world: &World| world.snapshot.authorizations.by_name().keys().map(ToString::to_string).collect::<Vec<_>>();
+    let vm = "Kubernetes/networking.istio.io/WorkloadEntry/shop/vm";
+    assert_eq!(world.step([put(at("istio-system", MtlsMode::Strict))]), [CART, vm]);
+    assert_eq!((listed(&world), told(&world)), (vec![STRICT.into()], vec![STRICT.into()]));
+    // The policy of its own comes and goes with the ports, and with what is inherited.
+    let of_cart = |ports: &[(u32, MtlsMode)]| PeerAuthentication {
+        selector: Some(labels(&[("app", "cart")])),
+        ports: ports.to_vec(),
+        ..at("shop", MtlsMode::Unset)
+    };
+    assert_eq!(world.step([put(of_cart(&[]))]), [""; 0]);
+    assert_eq!(world.step([put(of_cart(&[(80, MtlsMode::Permissive)]))]), [CART, vm]);
+    assert_eq!((listed(&world), told(&world)), (vec![OWN.into()], vec![STRICT.into(), OWN.into()]));
+    let namespace = PeerAuthentication { meta: Meta::named("shop", "q"), ..at("shop", MtlsMode::Permissive) };
+    assert_eq!(world.step([put(namespace.clone())]), [CART, vm]);
+    assert_eq!((listed(&world), told(&world)), (vec![], vec![STRICT.to_owned()]));
+    let gone = |it: PeerAuthentication| Event::Delete(Object::PeerAuthentication(it).key());
+    assert_eq!(world.step([gone(of_cart(&[])), gone(namespace)]), [CART, vm]);
+    assert_eq!(world.step([gone(at("istio-system", MtlsMode::Unset))]), [CART, vm]);
+    assert_eq!((listed(&world), told(&world)), (vec![], vec![]));
 }
 
 /// It stands for what its hosts resolve to.

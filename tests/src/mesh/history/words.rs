@@ -1,6 +1,7 @@
 //! From the numbers of an operation to an object: what each number means. Values are chosen to collide.
 
 use model::mesh::{EntryVisibility, EntryVisibilityRules, VisibilityPolicy};
+use model::peer_authentication::MtlsMode;
 use model::selector::Selector;
 use model::{
     AuthorizationPolicy, EndpointSlice, Gateway, GatewayClass, Mesh, Namespace, Node, Pod, Service, ServiceEntry,
@@ -161,6 +162,32 @@ pub(super) fn service(ns: u8, name: u8, says: &Says, managed: bool, kind: u8, se
 /// Of the third there is never an object.
 pub(super) fn node_name(node: u8) -> String {
     format!("node{node}")
+}
+
+/// Of the mesh, a namespace or some workloads; two of three have the same age.
+pub(super) fn peer(
+    ns: u8,
+    name: u8,
+    app: Option<u8>,
+    mode: u8,
+    ports: u8,
+    created: u8,
+) -> Draft<model::PeerAuthentication> {
+    let mode_of = |word: u8| match word {
+        0 => MtlsMode::Unset,
+        1 => MtlsMode::Disable,
+        2 => MtlsMode::Permissive,
+        _ => MtlsMode::Strict,
+    };
+    let draft = draft::peer_authentication(&ns_name(ns), &format!("i{name}"));
+    let draft = draft.mode(mode_of(mode)).created((created / 2).into());
+    let draft = match app {
+        None => draft,
+        Some(2) => draft.about([]),
+        Some(app) => draft.about([("app", &app.to_string())]),
+    };
+    let draft = if ports & 3 == 0 { draft } else { draft.port(80, mode_of(ports & 3)) };
+    if ports >> 2 == 0 { draft } else { draft.port(81, mode_of(ports >> 2)) }
 }
 
 pub(super) fn node(node: u8, zone: u8) -> Draft<Node> {
