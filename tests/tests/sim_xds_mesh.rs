@@ -16,7 +16,7 @@ use model::object::ObjectKey;
 use model::policy::{Field, Rule};
 use model::service::{Distribution, Port, TRAFFIC_DISTRIBUTION};
 use model::sink::{Decided, Step};
-use model::store::Changes;
+use model::store::{Changes, NETWORK};
 use model::workload::PodTemplate;
 use model::{Decider, Event, Facts, IstioVersion, Labels, Mesh, Name, Object, ResolveFailure, Resolver, Store};
 use proptest::prelude::*;
@@ -59,8 +59,11 @@ fn replay(history: &History, istio: IstioVersion, guard: bool) -> Checked {
     let options = Options { guard_waypoint_services: guard };
     let description = rules::description(Reach::Referenced, Fields::default());
     let terms = Terms { settings: "".into(), denied: Choice::Direct, undecided: Choice::Blocked, unresolved: None };
-    let mut decider = Decider::new(1, description, Arc::new(Lenient), terms, &store)
-        .map_err(|(_, why)| TestCaseError::fail(why.to_string()))?;
+    let decide = |store: &Store| {
+        let decider = Decider::new(1, description.clone(), Arc::new(Lenient), terms.clone(), store);
+        decider.map_err(|(_, why)| TestCaseError::fail(why.to_string()))
+    };
+    let mut decider = decide(&store)?;
     let mut kept = mesh::snapshot(Decided { store: &store, table: decider.table() }, &options);
     for (at, operations) in history.steps.iter().enumerate() {
         let before = store.clone();
@@ -76,6 +79,11 @@ fn replay(history: &History, istio: IstioVersion, guard: bool) -> Checked {
         same(&kept, &mesh::snapshot(now, &options), at)?;
         moved_only_what_is_different(&old.addresses, &kept.addresses)?;
         moved_only_what_is_different(&old.authorizations, &kept.authorizations)?;
+        if before.facts().network != store.facts().network {
+            // Everything is decided anew, and told anew.
+            decider = decide(&store)?;
+            kept = mesh::snapshot(Decided { store: &store, table: decider.table() }, &options);
+        }
     }
     Ok(())
 }
@@ -170,7 +178,22 @@ fn dressed(object: Object, seed: u64) -> Object {
             slice.ports = if one_of(3, 2) == 0 { vec![("web".into(), 80)] } else { Vec::new() };
             Object::EndpointSlice(slice)
         }
+        Object::Gateway(mut gateway) => {
+            if one_of(0, 3) == 0 {
+                gateway.class = "istio-remote".into();
+                let network = if one_of(2, 3) == 0 { "n" } else { "far" };
+                gateway.meta.labels = annotated(&gateway.meta.labels, NETWORK, network);
+            }
+            Object::Gateway(gateway)
+        }
+        Object::WorkloadEntry(mut entry) => {
+            entry.network = [None, Some("far".into()), Some("n".into())][one_of(0, 3) as usize].clone();
+            Object::WorkloadEntry(entry)
+        }
         Object::Namespace(mut namespace) => {
+            if one_of(4, 4) == 0 {
+                namespace.meta.labels = annotated(&namespace.meta.labels, NETWORK, "n");
+            }
             if one_of(0, 3) == 0 {
                 let annotations = &mut namespace.meta.annotations;
                 *annotations = annotated(annotations, TRAFFIC_DISTRIBUTION, "PreferClose");

@@ -16,7 +16,7 @@ use model::overlay::Overlay;
 use model::projection::node_input;
 use model::sink::{Decided, Sink, Step};
 use model::store::{Changes, Event, Node};
-use model::{Decider, Mesh, Store, Table};
+use model::{Decider, Mesh, Name, Store, Table};
 use tokio::sync::oneshot;
 
 use crate::published::{Active, Published, Refused, SwapReport};
@@ -135,10 +135,14 @@ impl Conductor {
                 Ok(Message::Objects(origin, events)) => {
                     let events = self.merged(origin, events);
                     let objects = events.iter().map(Event::key).collect();
+                    let network = self.store.facts().network.clone();
                     self.follow(Step { objects, ..Step::default() }, |store| store.apply_all(events));
+                    self.follow_network(&network);
                 }
                 Ok(Message::Mesh(mesh)) => {
+                    let network = self.store.facts().network.clone();
                     self.follow(Step { mesh: true, ..Step::default() }, |store| store.set_mesh(*mesh));
+                    self.follow_network(&network);
                 }
                 Ok(Message::Whole(source)) => source.done(),
                 Ok(Message::Node(node)) => self.follow_node(*node),
@@ -193,14 +197,29 @@ impl Conductor {
         if self.store.revision() == revision {
             return;
         }
-        // A candidate that was decided before was told something else.
+        self.forget_recent();
+        if before != told(self) {
+            self.decide_anew("this node has other labels");
+        }
+    }
+
+    /// Decisions name the network of the cluster: where the root namespace says another one, all are made anew.
+    fn follow_network(&mut self, before: &Name) {
+        if self.store.facts().network != *before {
+            self.forget_recent();
+            self.decide_anew("the network of the cluster is another one");
+        }
+    }
+
+    /// A candidate that was decided before was told something else.
+    fn forget_recent(&mut self) {
         self.recent.clear();
         (self.recent_size, self.recent_from) = (0, self.store.revision());
-        if before == told(self) {
-            return;
-        }
+    }
+
+    fn decide_anew(&mut self, why: &str) {
         let Some(active) = self.ruling.as_ref().map(|ruling| ruling.active.clone()) else { return };
-        tracing::info!("this node has other labels: deciding everything anew");
+        tracing::info!("{why}: deciding everything anew");
         // Refused or published: both are told there.
         let _told = self.publish_again(active);
     }

@@ -30,6 +30,7 @@ mod alike;
 mod claims;
 mod entries;
 mod membership;
+mod network;
 mod nodes;
 mod ready;
 mod rows;
@@ -37,6 +38,7 @@ mod unpublished;
 
 use alike::{Alike, Kept};
 pub use claims::{ClaimStanding, HostClaim};
+pub use network::NETWORK;
 pub use rows::RowObject;
 pub use unpublished::{LostHost, Unpublished};
 
@@ -48,7 +50,8 @@ pub const REVISION: &str = "istio.io/rev";
 pub struct Facts {
     /// The DNS suffix of the cluster, `cluster.local` by default (R40).
     pub cluster_domain: Name,
-    /// The network of addresses found here, empty by default (R6).
+    /// The network of addresses found here (R6). Where it is empty from the start, a store follows the label of the root
+    /// namespace.
     pub network: Name,
     /// The cluster's id, `Kubernetes` by default (R58).
     pub cluster_id: Name,
@@ -147,6 +150,8 @@ type Namespaced<T> = Sorted<Arc<T>>;
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     facts: Arc<Facts>,
+    /// The network that `facts` had from the start.
+    told_network: Name,
     revision: u64,
     namespaces: HashMap<Name, Arc<Namespace>>,
     classes: HashMap<Name, Arc<GatewayClass>>,
@@ -178,7 +183,7 @@ struct Standing {
 impl Store {
     /// An empty store.
     pub fn new(facts: Facts) -> Self {
-        Self { facts: Arc::new(facts), ..Self::default() }
+        Self { told_network: facts.network.clone(), facts: Arc::new(facts), ..Self::default() }
     }
 
     /// What is known without objects.
@@ -223,6 +228,7 @@ impl Store {
         for (name, before) in before {
             self.restand(&name, before, &mut changes);
         }
+        self.settle_network();
         self.revision += 1;
         changes
     }
@@ -290,6 +296,7 @@ impl Store {
         let before = self.standing(&name);
         self.namespaces.insert(name.clone(), Arc::new(object));
         self.restand(&name, before, changes);
+        self.settle_network();
         changes.namespaces.insert(name);
         true
     }
@@ -300,6 +307,7 @@ impl Store {
             return false;
         }
         self.restand(name, before, changes);
+        self.settle_network();
         changes.namespaces.insert(name.clone());
         true
     }

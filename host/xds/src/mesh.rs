@@ -1,6 +1,6 @@
 //! What ztunnel is told, built from objects and decisions: no control plane is needed. [`snapshot`] makes all of it,
 //! [`update`] follows a step of the mesh and touches what the step concerns. Which field comes from where is a table in
-//! docs/ztunnel.md. The gateways of other networks are not in here.
+//! docs/ztunnel.md. What other clusters have is not in here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::iter::Peekable;
@@ -21,6 +21,7 @@ use crate::waypoint::{self, Told};
 mod concerned;
 pub(crate) mod hosts;
 mod neighbours;
+mod networks;
 pub(crate) mod outside;
 mod peers;
 mod policies;
@@ -30,6 +31,7 @@ mod workloads;
 
 use concerned::Concerned;
 use neighbours::Neighbours;
+use networks::Networks;
 use outside::Reference;
 
 /// From so many resources on, the services of a namespace are put in order before workloads are joined with them.
@@ -53,6 +55,9 @@ impl Default for Options {
 pub fn snapshot(now: Decided<'_>, options: &Options) -> Snapshot {
     let mut snapshot = Snapshot { rules: now.table.rules, revision: now.store.revision(), ..Snapshot::default() };
     let mut pass = Pass::over(now, options, true);
+    for gateway in networks::all(now.store) {
+        snapshot.addresses.put(Resource::workload(gateway.workload(now.store), Stamp::default()));
+    }
     let mut decided = now.table.iter().peekable();
     let mut by_ip = Vec::new();
     for (key, object) in now.store.rows() {
@@ -135,6 +140,7 @@ struct Pass<'a> {
     options: &'a Options,
     many: bool,
     near: HashMap<Name, Rc<Neighbours<'a>>>,
+    networks: Networks<'a>,
     /// By where the decision is: rows share them, and nothing moves while the table is borrowed.
     waypoints: HashMap<*const Decision, WaypointFields>,
 }
@@ -157,7 +163,8 @@ impl Told for Found<'_> {
 
 impl<'a> Pass<'a> {
     fn over(now: Decided<'a>, options: &'a Options, many: bool) -> Self {
-        Self { now, options, many, near: HashMap::new(), waypoints: HashMap::new() }
+        let networks = Networks::of(now.store);
+        Self { now, options, many, near: HashMap::new(), networks, waypoints: HashMap::new() }
     }
 
     fn near(&mut self, namespace: &Name) -> Rc<Neighbours<'a>> {
@@ -194,7 +201,7 @@ impl<'a> Pass<'a> {
     ) -> Option<Resource> {
         let near = self.near(&key.namespace);
         let (waypoint, decision) = (self.waypoints(snapshot, row).waypoint, row.map(|row| &*row.decision));
-        let workload = workloads::workload(self.now.store, &near, key, object, decision, waypoint)?;
+        let workload = workloads::workload(self.now.store, &near, &self.networks, key, object, decision, waypoint)?;
         Some(Resource::workload(workload, self.stamp(row)))
     }
 

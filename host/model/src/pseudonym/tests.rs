@@ -9,6 +9,7 @@ use crate::gateway::{GatewayKey, Listener, StatusAddress};
 use crate::mesh::{EntryVisibility, EntryVisibilityRules, Mesh, ServiceScope, VisibilityPolicy};
 use crate::name::Labels;
 use crate::object::Meta;
+use crate::peer_authentication::{MtlsMode, PeerAuthentication};
 use crate::policy::{Condition, Field, PolicyTarget, Rule};
 use crate::selector::{Requirement, Selector};
 use crate::service::Port;
@@ -180,6 +181,17 @@ fn objects() -> Vec<Object> {
             ports: vec![("secret-port".into(), 80)],
         }),
         Object::AuthorizationPolicy(policy()),
+        Object::Node(crate::node::Node::new(
+            "secret-node",
+            &pairs(&[("topology.kubernetes.io/zone", "secret-zone"), ("topology.istio.io/subzone", "secret-subzone")]),
+        )),
+        Object::PeerAuthentication(PeerAuthentication {
+            meta: meta("secret-ns", "secret-peer"),
+            created: Some(1),
+            selector: Some(pairs(&[("app", "secret-app")])),
+            mode: MtlsMode::Strict,
+            ports: vec![(8080, MtlsMode::Permissive)],
+        }),
     ]
 }
 

@@ -24,9 +24,11 @@ const REDIRECTION: &str = "ambient.istio.io/redirection";
 const TUNNEL: &str = "networking.istio.io/tunnel";
 /// Whether a policy only pretends (R106).
 const DRY_RUN: &str = "istio.io/dry-run";
+/// The service account that a Gateway runs as.
+const RUNS_AS: &str = "gateway.istio.io/service-account";
 /// Annotations on which decisions depend, or what ztunnel is told: all others are dropped.
-const ANNOTATIONS: [&str; 6] =
-    [INBOUND_BINDING, CANARY_WEIGHT, FOR_SERVICE_ACCOUNT, REDIRECTION, DRY_RUN, TRAFFIC_DISTRIBUTION];
+const ANNOTATIONS: [&str; 7] =
+    [INBOUND_BINDING, CANARY_WEIGHT, FOR_SERVICE_ACCOUNT, REDIRECTION, DRY_RUN, TRAFFIC_DISTRIBUTION, RUNS_AS];
 
 /// The controllers that generate objects for Gateways (R28).
 const MANAGED: &str = "gateway.istio.io/managed";

@@ -14,7 +14,7 @@ use model::{AuthorizationPolicy, Labels, Name, PeerAuthentication, Service, Stor
 use super::hosts;
 use super::neighbours::selected;
 use super::outside::Reference;
-use super::{peers, policies};
+use super::{networks, peers, policies};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ impl Concerned {
     pub(super) fn by(before: &Store, now: Decided<'_>, step: &Step) -> Option<Self> {
         let both = Both { before, now: now.store };
         let mut concerned = Self::default();
-        if step.mesh {
+        if step.mesh || before.facts().network != now.store.facts().network || both.networks_differ(step) {
             return None;
         }
         for row in &step.changes.rows {
@@ -266,6 +266,16 @@ impl Concerned {
                 self.told_of(both, key);
             }
         }
+    }
+}
+
+impl Both<'_> {
+    /// Whether other networks are reached otherwise than before: who is there is not kept, and it hardly ever happens.
+    fn networks_differ(self, step: &Step) -> bool {
+        let mut gateways =
+            step.changes.gateways.iter().flat_map(|key| self.into_iter().map(|store| store.gateway(key)));
+        let concerned = gateways.any(|gateway| gateway.is_some_and(|gateway| networks::is_remote(gateway)));
+        concerned && !networks::all(self.before).eq(networks::all(self.now))
     }
 }
 

@@ -271,6 +271,67 @@ fn who_is_strict_lists_a_policy_and_follows_what_counts() {
     assert_eq!((listed(&world), told(&world)), (vec![], vec![]));
 }
 
+/// A Gateway that stands for one of another network, with a tunnel listener.
+fn remote(name: &str, network: &str, addresses: &[(Option<&str>, &str)]) -> Gateway {
+    let address =
+        |(kind, value): &(Option<&str>, &str)| StatusAddress { kind: kind.map(Into::into), value: (*value).into() };
+    let listener =
+        |port, protocol: &str| Listener { port, protocol: protocol.into(), admits_from: None, selector: None };
+    Gateway {
+        meta: meta(name, &[("topology.istio.io/network", network)]),
+        class: "istio-remote".into(),
+        listeners: vec![listener(15021, "TCP"), listener(15009, "HBONE")],
+        addresses: addresses.iter().map(address).collect(),
+    }
+}
+
+#[test]
+fn a_workload_of_another_network_is_reached_through_its_gateway() {
+    let vm = |name: &str, network: Option<&str>| {
+        let entry = WorkloadEntry { address: "10.7.0.1".into(), ..WorkloadEntry::named("shop", name) };
+        Object::WorkloadEntry(WorkloadEntry { network: network.map(Into::into), ..entry })
+    };
+    let (east, own) = (remote("east", "far", &[(None, "192.0.2.9"), (Some("IPAddress"), "192.0.2.1")]), "near");
+    let facts = Facts { network: own.into(), ..Facts::default() };
+    let objects = [vm("far", Some("far")), vm("near", Some(own)), vm("here", None), vm("lost", Some("elsewhere"))];
+    let mut world = World::with(facts, Options::default(), objects);
+    let uid = |name: &str| format!("Kubernetes/networking.istio.io/WorkloadEntry/shop/{name}");
+    let reached = |world: &World, name: &str| leads_to(world.workload(&uid(name)).network_gateway.as_ref());
+    assert_eq!(reached(&world, "far"), None, "nobody knows how");
+    let gateway = "NetworkGateway/far/192.0.2.1/15009";
+    assert_eq!(world.step([Event::Apply(Object::Gateway(east.clone()))]), [uid("far"), gateway.to_owned()]);
+    assert_eq!(reached(&world, "far").as_deref(), Some("192.0.2.1"));
+    assert!(["near", "here", "lost"].iter().all(|name| reached(&world, name).is_none()));
+    let told = world.workload(gateway);
+    assert_eq!((&*told.service_account, &*told.namespace, &*told.network), ("east-istio-remote", "shop", "far"));
+    assert_eq!(world.workload(&uid("far")).network_gateway.unwrap().hbone_mtls_port, 15009);
+    // By a hostname, as another account; and not a remote one any more.
+    let annotations = labels(&[("gateway.istio.io/service-account", "robot")]);
+    let named = remote("east", "far", &[(Some("Hostname"), "east.example")]);
+    let named = Gateway { meta: Meta { annotations, ..named.meta }, ..named };
+    world.step([Event::Apply(Object::Gateway(named))]);
+    assert_eq!(reached(&world, "far").as_deref(), Some("shop/east.example"));
+    let told = world.workload("NetworkGateway/far/east.example/15009");
+    assert_eq!((&*told.service_account, &*told.hostname), ("robot", "east.example"));
+    world.step([Event::Apply(Object::Gateway(Gateway { class: "istio-east-west".into(), ..east }))]);
+    assert_eq!(reached(&world, "far"), None, "the gateway of this cluster is for others");
+}
+
+#[test]
+fn the_root_namespace_says_on_which_network_everything_is() {
+    let root = |network: &str| {
+        let labels = labels(&[("topology.istio.io/network", network)]);
+        Object::Namespace(Namespace { meta: Meta { labels, ..Meta::named("", "istio-system") } })
+    };
+    let mut world = World::of([Object::Pod(pod("cart-1", 1, &[])), Object::Service(service("cart", "")), root("n1")]);
+    let network = |world: &World| (world.workload(CART).network, world.service(CART_HOST).addresses[0].network.clone());
+    assert_eq!(network(&world), ("n1".into(), "n1".into()));
+    world.step([Event::Apply(root("n2"))]);
+    assert_eq!(network(&world), ("n2".into(), "n2".into()));
+    world.step([Event::Delete(root("").key())]);
+    assert_eq!(network(&world), (String::new(), String::new()));
+}
+
 /// It stands for what its hosts resolve to.
 fn by_name() -> ServiceEntry {
     ServiceEntry {

@@ -12,6 +12,7 @@ use model::{Decision, EndpointSlice, Labels, Name, Pod, ServiceEntry, Store, Wor
 
 use super::hosts::hosts_of_entry;
 use super::neighbours::{Member, Neighbours};
+use super::networks::Networks;
 use super::ports;
 use crate::proto::workload::{
     ApplicationTunnel, GatewayAddress, Locality, NetworkMode, PortList, TunnelProtocol, Workload, WorkloadStatus,
@@ -38,6 +39,7 @@ type Services = BTreeMap<String, PortList>;
 pub(super) fn workload(
     store: &Store,
     near: &Neighbours<'_>,
+    networks: &Networks<'_>,
     key: &RowKey,
     object: &RowObject<'_>,
     decision: Option<&Decision>,
@@ -57,7 +59,7 @@ pub(super) fn workload(
         application_tunnel: decision.and_then(|decision| decision.tunnel).map(tunnel),
         ..Workload::default()
     };
-    let joined = Joined { store, near };
+    let joined = Joined { store, near, networks };
     Some(match object {
         RowObject::Pod(pod) => joined.pod(pod, told),
         RowObject::WorkloadEntry(entry) => joined.workload_entry(entry, told),
@@ -87,6 +89,7 @@ pub(super) fn service_name(namespace: &str, host: &str) -> String {
 struct Joined<'a> {
     store: &'a Store,
     near: &'a Neighbours<'a>,
+    networks: &'a Networks<'a>,
 }
 
 impl Joined<'_> {
@@ -131,7 +134,7 @@ impl Joined<'_> {
             services,
             locality: locality(entry.locality.as_ref()),
             capacity: (entry.weight > 0).then_some(entry.weight),
-            ..on_network(told, entry.network.as_ref())
+            ..self.on_network(told, entry.network.as_ref())
         };
         described(told, &entry.meta.name, &labels, &entry.meta.annotations)
     }
@@ -147,7 +150,7 @@ impl Joined<'_> {
             locality: locality(endpoint.locality.as_ref()),
             capacity: (endpoint.weight > 0).then_some(endpoint.weight),
             services,
-            ..on_network(told, endpoint.network.as_ref())
+            ..self.on_network(told, endpoint.network.as_ref())
         };
         self.of_entry(entry, told)
     }
@@ -204,6 +207,11 @@ impl Joined<'_> {
         }
     }
 
+    fn on_network(self, told: Workload, network: Option<&Name>) -> Workload {
+        let Some(network) = network else { return told };
+        Workload { network: network.to_string(), network_gateway: self.networks.gateway_to(network), ..told }
+    }
+
     fn locality_of_node(self, name: Option<&Name>) -> Option<Locality> {
         let [region, zone, subzone] = self.store.locality_of_node(name).map(|part| part.to_string());
         let locality = Locality { region, zone, subzone };
@@ -215,13 +223,6 @@ fn at_entry(member: Member<'_>, own: &[(Name, u32)]) -> Vec<crate::proto::worklo
     match member {
         Member::Service(service) => ports::service_at_entry(&service.ports, own),
         Member::Entry(entry) => ports::entry_at(&entry.ports, |name| ports::named(own, name)),
-    }
-}
-
-fn on_network(told: Workload, network: Option<&Name>) -> Workload {
-    match network {
-        Some(network) => Workload { network: network.to_string(), ..told },
-        None => told,
     }
 }
 
