@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use cluster::namespaced_name::NamespacedName;
 
 use crate::capture::Rules;
 use crate::commands;
@@ -384,7 +385,7 @@ pub struct CleanupFlags {
     pub hold: bool,
     /// Remove nothing, and wait until this DaemonSet is ready on every node; exit status 1 if that takes longer than --timeout
     #[arg(long, value_name = "NAMESPACE/NAME")]
-    pub wait_for: Option<String>,
+    pub wait_for: Option<NamespacedName>,
     /// Seconds that --wait-for waits
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub timeout: u64,

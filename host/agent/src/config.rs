@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use cluster::config_map::ConfigMapName;
+use cluster::namespaced_name::NamespacedName;
 use model::store::{Facts, Node};
 use serde::{Deserialize, Serialize};
 
@@ -196,7 +196,7 @@ pub enum Located {
     /// A file or folder.
     Path(PathBuf),
     /// A ConfigMap that is watched.
-    ConfigMap(ConfigMapName),
+    ConfigMap(NamespacedName),
 }
 
 impl Located {
@@ -220,7 +220,7 @@ impl Located {
     }
 
     /// The ConfigMap.
-    pub(crate) fn config_map(&self) -> Option<&ConfigMapName> {
+    pub(crate) fn config_map(&self) -> Option<&NamespacedName> {
         match self {
             Self::Path(_) => None,
             Self::ConfigMap(name) => Some(name),
@@ -458,9 +458,7 @@ mod tests {
         check(serving(XdsFlags { token, ..keys() }), "only one can say");
         check(serving(keys()), "needs --xds-issuer");
         let issued = XdsFlags { issuer: Some("https://a".into()), ..keys() };
-        check(serving(issued.clone()), "needs --node-name");
-        let account = XdsFlags { service_account: Some("ztunnel".into()), ..issued };
-        check(AgentFlags { node_name: Some("n".into()), ..serving(account) }, "--xds-service-account ztunnel");
+        check(serving(issued), "needs --node-name");
         assert!(flags().check().unwrap().xds.is_none(), "nobody is served unless it is said where");
     }
 

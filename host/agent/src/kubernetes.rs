@@ -13,8 +13,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use clap::Args;
-use cluster::config_map::{self, ConfigMapName, Content};
+use cluster::config_map::{self, Content};
 use cluster::connect::{Access, Cluster};
+use cluster::namespaced_name::NamespacedName;
 use cluster::node_rules::{self, Running};
 use cluster::source::{self, Told};
 use model::{Kind, Labels, ObjectKey, Store};
@@ -128,7 +129,7 @@ pub(crate) struct Seen {
 
 /// A ConfigMap that somebody waits for.
 pub(crate) struct Watched {
-    pub(crate) map: ConfigMapName,
+    pub(crate) map: NamespacedName,
     pub(crate) content: watch::Sender<Content>,
     pub(crate) bell: Bell,
 }
@@ -139,14 +140,14 @@ struct Follower {
     node: Option<String>,
     maps: Vec<Watched>,
     /// MeshConfig, where a ConfigMap has it.
-    mesh: Option<(ConfigMapName, Source)>,
+    mesh: Option<(NamespacedName, Source)>,
     conductor: SyncSender<Message>,
     seen: Arc<ArcSwap<Option<Seen>>>,
     /// Where objects are followed.
     source: Option<Source>,
     /// Where what this node runs is written, and the ConfigMap that it is about.
     running: Option<watch::Receiver<Running>>,
-    rules: Option<ConfigMapName>,
+    rules: Option<NamespacedName>,
 }
 
 impl Follower {
@@ -179,14 +180,14 @@ impl Follower {
             Some(folder) => cluster.probe(PROBE).await.err().map(|why| Saved { folder, why: why.to_string() }),
             None => None,
         };
-        let keep = |map: &ConfigMapName, content: &Content| {
+        let keep = |map: &NamespacedName, content: &Content| {
             if let (Some(folder), Content::There(keys)) = (&config.state, content)
                 && let Err(error) = saved::save_map(folder, map, keys)
             {
                 tracing::warn!("ConfigMap {map} cannot be saved: {error:#}");
             }
         };
-        let follow_map = async |map: &ConfigMapName, content: &watch::Sender<Content>, changed: &dyn Fn(&Content)| {
+        let follow_map = async |map: &NamespacedName, content: &watch::Sender<Content>, changed: &dyn Fn(&Content)| {
             if let Some(keys) = saved.as_ref().and_then(|saved| saved::load_map(saved.folder, map)) {
                 tracing::error!("starting with ConfigMap {map} as it was saved, which may be out of date");
                 content.send_replace(Content::There(Arc::new(keys)));
@@ -377,7 +378,7 @@ const MESH_KEY: &str = "mesh";
 
 /// Hands MeshConfig on, and says once that it is known: rules that wait for the mesh wait for this as well.
 fn take_mesh(
-    map: &ConfigMapName,
+    map: &NamespacedName,
     content: &Content,
     source: &RefCell<Option<Source>>,
     conductor: &SyncSender<Message>,
@@ -393,7 +394,7 @@ fn take_mesh(
     }
 }
 
-fn mesh_of(map: &ConfigMapName, content: &Content) -> Result<model::Mesh, String> {
+fn mesh_of(map: &NamespacedName, content: &Content) -> Result<model::Mesh, String> {
     let name = format!("ConfigMap {map}");
     match content {
         Content::There(keys) => {

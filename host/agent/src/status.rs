@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use cluster::config_map::ConfigMapName;
 use cluster::connect::{Access, Cluster};
 use cluster::feed::{Decisions, Feed};
 use cluster::leader::{Candidate, Leadership, campaign};
+use cluster::namespaced_name::NamespacedName;
 use cluster::write_back::{self, Config, Mode, Seen};
 use model::sink::{Decided, Sink, SinkError, Step};
 use model::{Store, Table};
@@ -41,7 +41,7 @@ pub struct StatusFlags {
     pub writes_per_second: Option<u32>,
     /// The Lease by which one agent of the cluster may write [default: wayswitch-system/wayswitch-leader]
     #[arg(long, env = "WAYSWITCH_LEASE", value_name = "NAMESPACE/NAME")]
-    pub lease: Option<String>,
+    pub lease: Option<NamespacedName>,
     /// Seconds after which another agent may take the Lease of one that does not renew it, 3 to 600 [default: 15]
     #[arg(long, env = "WAYSWITCH_LEASE_SECONDS", value_name = "N")]
     pub lease_seconds: Option<u64>,
@@ -98,8 +98,8 @@ impl StatusFlags {
         if !follows {
             bail!("--conditions and --write-labels are about the objects of a cluster: set --kubernetes");
         }
-        let lease = self.lease.as_deref().unwrap_or("wayswitch-system/wayswitch-leader");
-        let lease: ConfigMapName = lease.parse().map_err(|error| anyhow::anyhow!("--lease: {error}"))?;
+        let usual = || NamespacedName { namespace: "wayswitch-system".to_owned(), name: "wayswitch-leader".to_owned() };
+        let lease = self.lease.unwrap_or_else(usual);
         let lease_seconds = self.lease_seconds.unwrap_or(15);
         if !(3..=600).contains(&lease_seconds) {
             bail!("--lease-seconds {lease_seconds}: from 3 to 600");
@@ -319,7 +319,6 @@ mod tests {
         };
         refused(writing(), false, Some("n"), "set --kubernetes");
         refused(writing(), true, None, "--node-name or --lease-identity");
-        refused(StatusFlags { lease: Some("leader".to_owned()), ..writing() }, true, Some("n"), "--lease");
         refused(StatusFlags { lease_seconds: Some(2), ..writing() }, true, Some("n"), "--lease-seconds 2");
         refused(StatusFlags { writes_per_second: Some(0), ..writing() }, true, Some("n"), "--writes-per-second 0");
     }

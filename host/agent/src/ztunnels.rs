@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use cluster::connect::Access;
+use cluster::namespaced_name::NamespacedName;
 use imbl::OrdMap;
 use model::learned::{service_with_host, workload_of_uid};
 use model::table::{Row, RowKey};
@@ -41,9 +42,6 @@ const REFRESH_EVERY: Duration = Duration::from_secs(600);
 
 /// The audience of the tokens that ztunnel has.
 const DEFAULT_AUDIENCE: &str = "istio-ca";
-
-/// Whose tokens are taken.
-const DEFAULT_SERVICE_ACCOUNT: &str = "istio-system/ztunnel";
 
 /// Flags of `wayswitch agent` about ztunnel; in its configuration file they are keys of `xds`.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
@@ -102,14 +100,14 @@ pub struct XdsFlags {
     /// The audience that service account tokens must be for [default: istio-ca]
     #[arg(id = "xds-audience", long = "xds-audience", env = "WAYSWITCH_XDS_AUDIENCE", value_name = "NAME")]
     pub audience: Option<String>,
-    /// Whose tokens are taken, NAMESPACE/NAME [default: istio-system/ztunnel]
+    /// Whose tokens are taken [default: istio-system/ztunnel]
     #[arg(
         id = "xds-service-account",
         long = "xds-service-account",
         env = "WAYSWITCH_XDS_SERVICE_ACCOUNT",
-        value_name = "NAME"
+        value_name = "NAMESPACE/NAME"
     )]
-    pub service_account: Option<String>,
+    pub service_account: Option<NamespacedName>,
     /// Never send a waypoint's own Service to a waypoint, whatever was decided. Istio has no such guard [default: true]
     #[arg(
         id = "xds-guard-waypoints",
@@ -268,10 +266,9 @@ impl XdsFlags {
         let expected = |issuer: &str, flag: &str| {
             let node =
                 node.with_context(|| format!("{flag} needs --node-name: tokens of other nodes are not taken"))?;
-            let account = self.service_account.as_deref().unwrap_or(DEFAULT_SERVICE_ACCOUNT);
             anyhow::Ok(Expected {
                 audiences: vec![self.audience.clone().unwrap_or_else(|| DEFAULT_AUDIENCE.to_owned())],
-                service_accounts: vec![service_account(account)?],
+                service_accounts: vec![self.service_account.map_or_else(of_ztunnel, account)],
                 ..Expected::of_istio(issuer, node)
             })
         };
@@ -304,13 +301,13 @@ fn of_this_pod() -> NodeIdentity {
     }
 }
 
-fn service_account(text: &str) -> anyhow::Result<ServiceAccount> {
-    match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-            Ok(ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() })
-        }
-        _ => bail!("--xds-service-account {text}: not NAMESPACE/NAME"),
-    }
+fn account(name: NamespacedName) -> ServiceAccount {
+    ServiceAccount { namespace: name.namespace, name: name.name }
+}
+
+/// Who a ztunnel is that Istio's chart installs.
+fn of_ztunnel() -> ServiceAccount {
+    ServiceAccount { namespace: "istio-system".to_owned(), name: "ztunnel".to_owned() }
 }
 
 /// Everything about serving ztunnels but the sockets.
@@ -338,15 +335,14 @@ impl Xds {
             CertificateFrom::Files { cert, key } => ServerTls::from_files(cert, key, Versions::default()),
             CertificateFrom::Own(own) => ServerTls::self_signed(own, Versions::default()),
         };
-        // Whoever has the token is taken for the ztunnel that Istio's chart installs.
+        // Whoever has the token is taken for it.
         let ztunnel = || {
-            let account = service_account(DEFAULT_SERVICE_ACCOUNT)?;
-            let (namespace, service_account) = (account.namespace, account.name);
-            anyhow::Ok(Identity { namespace, service_account, pod: None, node: None })
+            let ServiceAccount { namespace, name: service_account } = of_ztunnel();
+            Identity { namespace, service_account, pod: None, node: None }
         };
         let verifier: Arc<dyn TokenVerifier> = match &config.tokens {
-            TokensFrom::File(path) => Arc::new(StaticToken::from_file(path, ztunnel()?)?),
-            TokensFrom::MadeIn(folder) => Arc::new(StaticToken::made_in(folder, ztunnel()?)?),
+            TokensFrom::File(path) => Arc::new(StaticToken::from_file(path, ztunnel())?),
+            TokensFrom::MadeIn(folder) => Arc::new(StaticToken::made_in(folder, ztunnel())?),
             TokensFrom::Review { access, expected } => Arc::new(TokenReviews::new(access.clone(), expected.clone())),
             TokensFrom::Issuer { keys, expected } => Arc::new(IssuerKeys::from_file(keys, expected.clone())?),
         };

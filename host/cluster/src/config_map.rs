@@ -11,35 +11,7 @@ use tokio::sync::watch;
 
 use crate::connect::Cluster;
 use crate::error::{About, Error};
-
-/// Where a ConfigMap is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigMapName {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl std::str::FromStr for ConfigMapName {
-    type Err = String;
-
-    /// Reads `NAMESPACE/NAME`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('/') {
-            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-                Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
-            }
-            _ => Err(format!("{text:?} is not NAMESPACE/NAME")),
-        }
-    }
-}
-
-impl std::fmt::Display for ConfigMapName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
+use crate::namespaced_name::NamespacedName;
 
 /// What is known of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,7 +32,7 @@ impl Cluster {
     ///
     /// # Errors
     /// It may not be read, or the API server does not answer. One that is not there is no error.
-    pub async fn config_map(&self, map: &ConfigMapName) -> Result<Content, Error> {
+    pub async fn config_map(&self, map: &NamespacedName) -> Result<Content, Error> {
         match self.maps(map).get(&map.name).await.map_err(|error| about("get", map).failed(error)) {
             Ok(object) => Ok(there(object)),
             Err(Error::NotFound { .. }) => Ok(Content::Missing),
@@ -83,7 +55,7 @@ impl Cluster {
     ///
     /// # Errors
     /// It is not there, may not be read, or the API server does not answer.
-    pub async fn config_map_text(&self, map: &ConfigMapName, key: &str) -> Result<Option<Text>, Error> {
+    pub async fn config_map_text(&self, map: &NamespacedName, key: &str) -> Result<Option<Text>, Error> {
         let object = self.maps(map).get(&map.name).await.map_err(|error| about("get", map).failed(error))?;
         let version = object.metadata.resource_version;
         let text = object.data.and_then(|mut data| data.remove(key));
@@ -96,7 +68,7 @@ impl Cluster {
     /// [`Error::Conflict`] when somebody changed the ConfigMap since; and as above.
     pub async fn replace_config_map_text(
         &self,
-        map: &ConfigMapName,
+        map: &NamespacedName,
         key: &str,
         read: &Text,
         text: &str,
@@ -110,17 +82,17 @@ impl Cluster {
         patched.map(drop).map_err(|error| about("patch", map).failed(error))
     }
 
-    fn maps(&self, map: &ConfigMapName) -> Api<ConfigMap> {
+    fn maps(&self, map: &NamespacedName) -> Api<ConfigMap> {
         Api::namespaced(self.client.clone(), &map.namespace)
     }
 }
 
-fn about<'a>(verb: &'static str, map: &'a ConfigMapName) -> About<'a> {
+fn about<'a>(verb: &'static str, map: &'a NamespacedName) -> About<'a> {
     About { verb, group: "", resource: "configmaps", namespace: &map.namespace, name: &map.name }
 }
 
 /// Follows it until nobody wants to know any more. While the API server cannot be reached, what was known stays.
-pub async fn follow(cluster: &Cluster, map: &ConfigMapName, content: &watch::Sender<Content>) {
+pub async fn follow(cluster: &Cluster, map: &NamespacedName, content: &watch::Sender<Content>) {
     let api: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), &map.namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={}", map.name));
     let mut stream = std::pin::pin!(watcher(api, config).default_backoff());
@@ -146,7 +118,8 @@ pub async fn follow(cluster: &Cluster, map: &ConfigMapName, content: &watch::Sen
             Some(Ok(watcher::Event::Apply(object))) => set(there(object)),
             Some(Ok(watcher::Event::Delete(_))) => set(Content::Missing),
             Some(Err(error)) => {
-                let why = failed(map, error);
+                let Some(error) = about("list", map).following(error) else { continue };
+                let why = error.to_string();
                 if why != said {
                     tracing::warn!("{why}");
                     said.clone_from(&why);
@@ -164,16 +137,4 @@ fn there(object: ConfigMap) -> Content {
     let text = object.data.unwrap_or_default().into_iter().map(|(key, text)| (key, text.into_bytes()));
     let binary = object.binary_data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0));
     Content::There(Arc::new(text.chain(binary).collect()))
-}
-
-fn failed(map: &ConfigMapName, error: watcher::Error) -> String {
-    let error = match error {
-        watcher::Error::InitialListFailed(error) => about("list", map).failed(error),
-        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
-            about("watch", map).failed(error)
-        }
-        watcher::Error::WatchError(status) => about("watch", map).failed(kube::Error::Api(status)),
-        watcher::Error::NoResourceVersion => return format!("ConfigMap {map}: an answer without resourceVersion"),
-    };
-    error.to_string()
 }

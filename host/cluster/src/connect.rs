@@ -23,6 +23,18 @@ pub struct Access {
     pub namespace: Option<String>,
 }
 
+impl Access {
+    /// What is named beside the usual, for messages.
+    fn named(&self) -> Option<String> {
+        let file = self.kubeconfig.as_ref().map(|path| format!("kubeconfig {}", path.display()));
+        match (&self.context, file) {
+            (Some(context), Some(file)) => Some(format!("context {context} of {file}")),
+            (Some(context), None) => Some(format!("context {context} of the usual kubeconfig")),
+            (None, file) => file,
+        }
+    }
+}
+
 /// A cluster that can be asked. No connection yet: the first request makes it.
 #[derive(Clone)]
 pub struct Cluster {
@@ -37,9 +49,12 @@ impl Cluster {
     /// Finds out where the API server is and who we are. Must be called in a runtime.
     ///
     /// # Errors
-    /// [`Error::NoCluster`] when nothing says so, or what says so cannot be used.
+    /// [`Error::NoCluster`] when nothing says so, [`Error::Kubeconfig`] when what `access` names cannot be used.
     pub async fn connect(access: &Access) -> Result<Self, Error> {
-        let no_cluster = |error: &dyn std::error::Error| Error::NoCluster { why: causes(error) };
+        let no_cluster = |error: &dyn std::error::Error| match access.named() {
+            Some(named) => Error::Kubeconfig { named, why: causes(error) },
+            None => Error::NoCluster { why: causes(error) },
+        };
         let options = KubeConfigOptions { context: access.context.clone(), ..KubeConfigOptions::default() };
         let mut config = match &access.kubeconfig {
             Some(path) => {
@@ -75,5 +90,30 @@ impl Cluster {
                 why: format!("no answer from {} within {} s", self.address, wait.as_secs()),
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn refused(access: Access) -> String {
+        Cluster::connect(&access).await.err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_that_was_named_is_named_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        let access = || Access { kubeconfig: Some(path.clone()), ..Access::default() };
+        let named = format!("kubeconfig {} cannot be used: ", path.display());
+        let absent = refused(access()).await;
+        assert!(absent.starts_with(&named) && !absent.contains('\n'), "{absent}");
+        std::fs::write(&path, "apiVersion: v1\nclusters: {\n\t- nothing: [\n").unwrap();
+        let garbage = refused(access()).await;
+        assert!(garbage.starts_with(&named) && garbage.len() > named.len() && !garbage.contains('\n'), "{garbage:?}");
+        std::fs::write(&path, "apiVersion: v1\nkind: Config\n").unwrap();
+        let context = refused(Access { context: Some("east".to_owned()), ..access() }).await;
+        assert!(context.starts_with(&format!("context east of {named}")), "{context}");
     }
 }

@@ -6,6 +6,7 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 
 use crate::connect::Cluster;
 use crate::error::{About, Error};
+use crate::namespaced_name::NamespacedName;
 
 /// How often is looked. Only `get` is asked for, no watch: this runs once, when everything else is gone.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -33,11 +34,11 @@ impl Cluster {
     /// It may not be read, or is not there. While the API server does not answer it is waited on.
     pub async fn wait_for_daemon_set(
         &self,
-        namespace: &str,
-        name: &str,
+        daemon_set: &NamespacedName,
         wait: Duration,
         told: &dyn Fn(Ready),
     ) -> Result<Ready, Error> {
+        let NamespacedName { namespace, name } = daemon_set;
         let about = About { verb: "get", group: "apps", resource: "daemonsets", namespace, name };
         let api: Api<DaemonSet> = Api::namespaced(self.client.clone(), namespace);
         let end = Instant::now() + wait;

@@ -1,5 +1,7 @@
 //! What the API server refused or how it could not be reached, in one line that says what the operator can do.
 
+use kube::runtime::watcher;
+
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -8,6 +10,14 @@ pub enum Error {
     #[error("no cluster: there is no usable kubeconfig, and this is no Pod with a service account: {why}")]
     NoCluster {
         /// What is missing where.
+        why: String,
+    },
+    /// The kubeconfig or context that somebody named does not say where the API server is.
+    #[error("{named} cannot be used: {why}")]
+    Kubeconfig {
+        /// What was named.
+        named: String,
+        /// What is wrong with it.
         why: String,
     },
     /// RBAC does not let us.
@@ -125,7 +135,7 @@ impl About<'_> {
         let kube::Error::Api(status) = error else {
             return Error::Unreachable { verb, object: self.object(), why: causes(&error) };
         };
-        let message = status.message.clone();
+        let message = one_line(&status.message);
         match status.code {
             401 => Error::Unauthorized { message },
             403 => {
@@ -141,6 +151,23 @@ impl About<'_> {
             409 => Error::Conflict { verb, object: self.object(), message },
             code => Error::Refused { verb, object: self.object(), message, code },
         }
+    }
+
+    /// What went wrong while it was followed; none: it begins anew by itself, and nothing is wrong. The verb is that of what failed.
+    pub(crate) fn following(self, error: watcher::Error) -> Option<Error> {
+        let (list, watch) = (Self { verb: "list", ..self }, Self { verb: "watch", ..self });
+        Some(match error {
+            watcher::Error::InitialListFailed(error) => list.failed(error),
+            watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => watch.failed(error),
+            // The server has forgotten the version to go on from.
+            watcher::Error::WatchError(status) if status.code == 410 => return None,
+            watcher::Error::WatchError(status) => watch.failed(kube::Error::Api(status)),
+            watcher::Error::NoResourceVersion => Error::Unreachable {
+                verb: list.verb,
+                object: list.object(),
+                why: "it sent an object without a resourceVersion".to_owned(),
+            },
+        })
     }
 }
 
@@ -158,12 +185,12 @@ fn named(message: &str) -> Option<(String, String)> {
     Some((verb.to_owned(), named))
 }
 
-/// An error with all its causes, each once.
+/// An error with all its causes, each once, in one line.
 pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let mut text = one_line(&error.to_string());
     let mut source = error.source();
     while let Some(cause) = source {
-        let cause_text = cause.to_string();
+        let cause_text = one_line(&cause.to_string());
         if !text.contains(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);
@@ -173,9 +200,29 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Somebody else's words, whatever lines they have.
+fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_watch_met_is_told_with_the_verb_that_failed_and_the_end_of_a_version_is_nothing() {
+        let about = About { verb: "get", group: "apps", resource: "daemonsets", namespace: "", name: "" };
+        let status = |code| kube::core::Status { code, ..kube::core::Status::failure("no\n  words ", "Reason") };
+        let told = |error| about.following(error).map(|it| it.to_string()).unwrap_or_default();
+        assert_eq!(told(watcher::Error::WatchError(Box::new(status(410)))), "");
+        let watch = told(watcher::Error::WatchError(Box::new(status(500))));
+        assert_eq!(watch, "cannot watch daemonsets.apps: no words (HTTP 500)");
+        let list = told(watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status(500)))));
+        assert_eq!(list, "cannot list daemonsets.apps: no words (HTTP 500)");
+        let none = told(watcher::Error::NoResourceVersion);
+        assert!(none.starts_with("the API server cannot be reached to list daemonsets.apps: it sent"), "{none}");
+    }
 
     #[test]
     fn a_refusal_names_the_right_that_is_missing_and_not_the_one_that_was_asked_with() {

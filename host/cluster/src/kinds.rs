@@ -9,6 +9,9 @@ use crate::connect::Cluster;
 use crate::error::About;
 use crate::raw::Raw;
 
+/// Objects of one page of a list: some megabytes of text.
+pub(crate) const PAGE: u32 = 500;
+
 /// The resource of a kind, in the version that is asked for: the newest that every supported API server has.
 pub(crate) fn resource(kind: Kind) -> ApiResource {
     let (version, plural) = match kind {

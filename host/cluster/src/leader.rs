@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::boot::BootTime;
 use crate::connect::Cluster;
-use crate::error::{About, Error, causes};
+use crate::error::{About, Error};
 
 mod election;
 
@@ -171,7 +171,11 @@ impl Campaign<'_> {
             }
             Ok(watcher::Event::Apply(lease)) => self.seen(Some(&lease), BootTime::now()),
             Ok(watcher::Event::Delete(_)) => self.seen(None, BootTime::now()),
-            Err(error) => self.problem(&format!("cannot be followed: {}", causes(&error))),
+            Err(error) => {
+                if let Some(error) = self.about("watch").following(error) {
+                    self.problem(&error.to_string());
+                }
+            }
         }
     }
 
@@ -220,20 +224,23 @@ impl Campaign<'_> {
 
     async fn write(&self, lease: &Lease) -> Result<Lease, Error> {
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        let about = |verb| About {
+        // With a version it replaces that version and no other.
+        match lease.metadata.resource_version {
+            Some(_) => {
+                let replaced = self.api.replace(&self.candidate.lease, &params, lease).await;
+                replaced.map_err(|error| self.about("update").failed(error))
+            }
+            None => self.api.create(&params, lease).await.map_err(|error| self.about("create").failed(error)),
+        }
+    }
+
+    fn about(&self, verb: &'static str) -> About<'_> {
+        About {
             verb,
             group: "coordination.k8s.io",
             resource: "leases",
             namespace: &self.candidate.namespace,
             name: &self.candidate.lease,
-        };
-        // With a version it replaces that version and no other.
-        match lease.metadata.resource_version {
-            Some(_) => {
-                let replaced = self.api.replace(&self.candidate.lease, &params, lease).await;
-                replaced.map_err(|error| about("update").failed(error))
-            }
-            None => self.api.create(&params, lease).await.map_err(|error| about("create").failed(error)),
         }
     }
 

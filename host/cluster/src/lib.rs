@@ -10,6 +10,7 @@ pub mod connect;
 pub mod daemon_set;
 pub mod error;
 pub mod list;
+pub mod namespaced_name;
 pub mod node;
 pub mod node_rules;
 pub mod source;

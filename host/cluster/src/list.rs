@@ -8,10 +8,7 @@ use model::store::Event;
 
 use crate::connect::Cluster;
 use crate::error::Error;
-use crate::kinds::{about, all, resource};
-
-/// Objects of one page.
-const PAGE: u32 = 500;
+use crate::kinds::{PAGE, about, all, resource};
 
 /// What is there.
 #[derive(Debug, Default)]

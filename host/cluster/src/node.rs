@@ -9,7 +9,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use tokio::sync::mpsc;
 
 use crate::connect::Cluster;
-use crate::error::{About, Error};
+use crate::error::About;
 
 /// What is told of a Node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,9 @@ pub async fn follow(cluster: &Cluster, name: &str, told: mpsc::Sender<Node>) {
             Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => object,
             Ok(_) => continue,
             Err(error) => {
-                let why = failed_to(name, error).to_string();
+                let about = About { verb: "watch", group: "", resource: "nodes", namespace: "", name };
+                let Some(error) = about.following(error) else { continue };
+                let why = error.to_string();
                 if why != failed {
                     tracing::warn!(node = name, "the labels of this node may be out of date: {why}");
                     failed = why;
@@ -48,19 +50,5 @@ pub async fn follow(cluster: &Cluster, name: &str, told: mpsc::Sender<Node>) {
                 return;
             }
         }
-    }
-}
-
-fn failed_to(name: &str, error: watcher::Error) -> Error {
-    let about = |verb| About { verb, group: "", resource: "nodes", namespace: "", name };
-    match error {
-        watcher::Error::InitialListFailed(error) => about("list").failed(error),
-        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => about("watch").failed(error),
-        watcher::Error::WatchError(status) => about("watch").failed(kube::Error::Api(status)),
-        watcher::Error::NoResourceVersion => Error::Unreachable {
-            verb: "list",
-            object: about("list").object(),
-            why: "an answer without resourceVersion".to_owned(),
-        },
     }
 }

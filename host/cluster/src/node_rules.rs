@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::config_map::ConfigMapName;
 use crate::connect::Cluster;
 use crate::error::{About, Error};
+use crate::namespaced_name::NamespacedName;
 
 /// Who owns the fields that are written.
 const MANAGER: &str = "wayswitch-node";
@@ -152,7 +152,7 @@ pub async fn report(
     cluster: &Cluster,
     node: &str,
     mut uid: watch::Receiver<Option<String>>,
-    rules: Option<&ConfigMapName>,
+    rules: Option<&NamespacedName>,
     mut running: watch::Receiver<Running>,
 ) {
     let reporter = Reporter { controller: "wayswitch".to_owned(), instance: Some(node.to_owned()) };
@@ -252,7 +252,7 @@ async fn write(cluster: &Cluster, node: &str, uid: Option<&str>, running: &Runni
 }
 
 /// Says with the ConfigMap what became of it here.
-async fn tell(recorder: &Recorder, rules: Option<&ConfigMapName>, node: &str, before: &Running, now: &Running) {
+async fn tell(recorder: &Recorder, rules: Option<&NamespacedName>, node: &str, before: &Running, now: &Running) {
     let Some(rules) = rules else { return };
     let is_new = before.rules != now.rules || before.digest != now.digest;
     let (type_, reason, note) = match now.state {

@@ -4,7 +4,7 @@
 //! resumes and lists anew; what is here is what follows from it: an object that a second list does not have any more is gone, one
 //! that cannot be read stays as it was, and a watch that goes backwards is not believed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -17,11 +17,12 @@ use tokio::sync::mpsc;
 
 use crate::connect::Cluster;
 use crate::error::Error;
-use crate::kinds::{about, resource, watch};
+use crate::kinds::{PAGE, about, resource, watch};
 use crate::raw::Raw;
 
-/// Objects of one page of a list: some megabytes of text.
-const PAGE: u32 = 500;
+mod unread;
+
+use unread::Unread;
 
 /// Objects that are taken from the stream at once.
 const CHUNK: usize = 512;
@@ -33,9 +34,6 @@ const FAILURES_MAX: u32 = 8;
 /// A stream that had failed and says nothing for this long is well again; kube tries at least every 30 s.
 const WELL_AFTER: Duration = Duration::from_secs(60);
 
-/// Objects that cannot be read and are named, of a kind. Beyond it they are counted.
-const UNREAD_MAX: usize = 100;
-
 /// What the source has to say, in order.
 #[derive(Debug)]
 pub enum Told {
@@ -43,7 +41,8 @@ pub enum Told {
     Events(Vec<Event>),
     /// How it stands with a kind; told when that changes.
     State(Kind, State),
-    /// The objects of a kind that cannot be read now, a line each; told when that changes. What was known of them stays.
+    /// The objects of a kind that cannot be read now, a line each for the first of them and one that counts the rest; told when
+    /// that changes. What was known of them stays.
     Unread(Kind, Vec<String>),
 }
 
@@ -93,6 +92,15 @@ enum Failed {
     Watch,
 }
 
+impl Failed {
+    fn of(error: &watcher::Error) -> Self {
+        match error {
+            watcher::Error::InitialListFailed(_) | watcher::Error::NoResourceVersion => Self::List,
+            _ => Self::Watch,
+        }
+    }
+}
+
 /// One kind.
 struct Follower {
     kind: Kind,
@@ -103,7 +111,7 @@ struct Follower {
     known: HashMap<(Name, Name), u64>,
     /// What the list has that is being read.
     listed: Option<HashSet<(Name, Name)>>,
-    unread: BTreeMap<(String, String), String>,
+    unread: Unread,
     failures: u32,
 }
 
@@ -117,7 +125,7 @@ impl Follower {
             reader: ObjectReader::new(Limits::default()),
             state: None,
             listed: None,
-            unread: BTreeMap::new(),
+            unread: Unread::default(),
             failures: 0,
         }
     }
@@ -127,22 +135,9 @@ impl Follower {
         loop {
             let config = watcher::Config::default().page_size(PAGE);
             let stream = watch(cluster, self.kind, &resource, config).default_backoff().ready_chunks(CHUNK);
-            let lost = |error| (Failed::Watch, about("watch", &resource).failed(error));
-            let failed = |error| match error {
-                watcher::Error::InitialListFailed(error) => {
-                    Some((Failed::List, about("list", &resource).failed(error)))
-                }
-                watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => Some(lost(error)),
-                watcher::Error::WatchError(status) if status.code == 410 => None,
-                watcher::Error::WatchError(status) => Some(lost(kube::Error::Api(status))),
-                watcher::Error::NoResourceVersion => Some((
-                    Failed::List,
-                    Error::Unreachable {
-                        verb: "list",
-                        object: resource.plural.clone(),
-                        why: "it sent an object without a resourceVersion".to_owned(),
-                    },
-                )),
+            let failed = |error| {
+                let what = Failed::of(&error);
+                about("watch", &resource).following(error).map(|error| (what, error))
             };
             match self.read(stream, failed).await {
                 Err(Gone) => return,
@@ -171,7 +166,7 @@ impl Follower {
                     continue;
                 }
             };
-            let (mut events, unread) = (Vec::new(), self.unread.clone());
+            let mut events = Vec::new();
             let (mut state, mut is_lost) = (None, false);
             for item in next {
                 match item {
@@ -195,8 +190,8 @@ impl Follower {
             if !events.is_empty() {
                 self.told.send(Told::Events(events)).await.map_err(|_| Gone)?;
             }
-            if unread != self.unread {
-                self.tell_unread().await?;
+            if let Some(lines) = self.unread.news(self.kind) {
+                self.told.send(Told::Unread(self.kind, lines)).await.map_err(|_| Gone)?;
             }
             // After the events: who waits for a kind to be whole has it by then.
             if let Some(state) = state {
@@ -217,7 +212,7 @@ impl Follower {
             watcher::Event::Delete(raw) if self.is_older(&raw) => self.disbelieve(&raw),
             watcher::Event::Delete(raw) => {
                 let (namespace, name) = raw.names();
-                self.unread.remove(&(namespace.to_owned(), name.to_owned()));
+                self.unread.remove(namespace, name);
                 if let Some(((namespace, name), _)) = self.known.remove_entry(&(namespace.into(), name.into())) {
                     events.push(Event::Delete(ObjectKey { kind: self.kind, namespace, name }));
                 }
@@ -225,9 +220,7 @@ impl Follower {
             watcher::Event::InitDone => {
                 let listed = self.listed.take().unwrap_or_default();
                 let gone: Vec<_> = self.known.keys().filter(|key| !listed.contains(*key)).cloned().collect();
-                self.unread.retain(|(namespace, name), _| {
-                    listed.contains(&(Name::from(namespace.as_str()), Name::from(name.as_str())))
-                });
+                self.unread.retain(&listed);
                 events.extend(gone.into_iter().map(|key| self.forget(key)));
             }
         }
@@ -245,9 +238,7 @@ impl Follower {
         match self.reader.read(self.kind, raw.json()) {
             Ok(mut object) => {
                 crate::labels::hide(&mut object);
-                if !self.unread.is_empty() {
-                    self.unread.remove(&(namespace.to_owned(), name.to_owned()));
-                }
+                self.unread.remove(namespace, name);
                 let key = object.key();
                 let key = (key.namespace, key.name);
                 if let Some(listed) = &mut self.listed {
@@ -260,9 +251,7 @@ impl Follower {
                 if let Some(listed) = &mut self.listed {
                     listed.insert((namespace.into(), name.into()));
                 }
-                if self.unread.len() < UNREAD_MAX {
-                    self.unread.insert((namespace.to_owned(), name.to_owned()), unread.to_string());
-                }
+                self.unread.insert(namespace, name, unread.to_string());
             }
         }
     }
@@ -300,13 +289,5 @@ impl Follower {
         }
         self.state = Some(state.clone());
         self.told.send(Told::State(self.kind, state)).await.map_err(|_| Gone)
-    }
-
-    async fn tell_unread(&mut self) -> Result<(), Gone> {
-        let mut lines: Vec<String> = self.unread.values().cloned().collect();
-        if lines.len() == UNREAD_MAX {
-            lines.push(format!("more objects of kind {} may not be readable; {UNREAD_MAX} are named", self.kind));
-        }
-        self.told.send(Told::Unread(self.kind, lines)).await.map_err(|_| Gone)
     }
 }

@@ -21,7 +21,7 @@ use crate::boot::BootTime;
 use crate::connect::Cluster;
 use crate::error::About;
 use crate::feed::Feed;
-use crate::kinds::{about, all, resource};
+use crate::kinds::{PAGE, about, all, resource};
 use crate::leader::Leadership;
 use crate::raw::Raw;
 use crate::{conditions, labels};
@@ -42,9 +42,6 @@ const WRITE_MAX: Duration = Duration::from_secs(10);
 
 /// How often what readers see is brought up to date, and what was put off is looked at.
 const TICK: Duration = Duration::from_secs(1);
-
-/// Objects of one page of a list.
-const PAGE: u32 = 500;
 
 /// Objects that are taken from the watch at once.
 const CHUNK: usize = 256;

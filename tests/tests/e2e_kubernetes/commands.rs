@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
+use tests::demo::agent::command;
 
 use crate::cluster::{BUILT_IN, Cluster};
 
@@ -41,5 +42,23 @@ fn a_cluster_that_cannot_be_read_is_one_line() -> Result<()> {
     let unknown = cluster.run(&["resolve", "--context", "nowhere"])?;
     let told = String::from_utf8_lossy(&unknown.stderr).into_owned();
     ensure!(unknown.status.code() == Some(2) && told.contains("nowhere") && told.lines().count() == 1, "{told}");
+    let garbage = tempfile::NamedTempFile::new()?;
+    std::fs::write(&garbage, "clusters: {\n\t- nothing: [\n")?;
+    let path = garbage.path().display().to_string();
+    let garbage = command()?.args(["resolve", "--kubeconfig", &path]).output()?;
+    let told = String::from_utf8_lossy(&garbage.stderr).into_owned();
+    let is_told = told.starts_with(&format!("kubeconfig {path} cannot be used: ")) && told.lines().count() == 1;
+    ensure!(garbage.status.code() == Some(2) && is_told, "{told}");
+    Ok(())
+}
+
+#[test]
+fn a_name_without_a_namespace_is_refused_before_anything_is_done() -> Result<()> {
+    for (what, flag) in [("cleanup", "--wait-for"), ("agent", "--xds-service-account"), ("agent", "--lease")] {
+        let refused = command()?.args([what, flag, "it"]).output()?;
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        let first = told.lines().next().unwrap_or_default();
+        ensure!(refused.status.code() == Some(2) && first.contains("\"it\" is not NAMESPACE/NAME"), "{flag}: {told}");
+    }
     Ok(())
 }

@@ -24,7 +24,7 @@ pub enum RolloutCommand {
 pub struct RolloutFlags {
     /// The ConfigMap with the rules
     #[arg(long, value_name = "NAMESPACE/NAME", default_value = "wayswitch-system/wayswitch-rules")]
-    pub rules: cluster::config_map::ConfigMapName,
+    pub rules: cluster::namespaced_name::NamespacedName,
     /// Which cluster is meant.
     #[command(flatten)]
     pub cluster: ClusterFlags,

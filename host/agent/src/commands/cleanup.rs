@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use cluster::daemon_set::Ready;
+use cluster::namespaced_name::NamespacedName;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::mesh::live::in_cluster;
@@ -86,18 +87,17 @@ fn hold() -> anyhow::Result<ExitCode> {
     })
 }
 
-fn wait_for(flags: &ClusterFlags, name: &str, wait: Duration) -> anyhow::Result<ExitCode> {
-    let (namespace, name) = name.split_once('/').with_context(|| format!("--wait-for {name}: not NAMESPACE/NAME"))?;
+fn wait_for(flags: &ClusterFlags, daemon_set: &NamespacedName, wait: Duration) -> anyhow::Result<ExitCode> {
     let told = |it: Ready| {
         let wanted = it.wanted.map_or_else(|| "?".to_owned(), |it| it.to_string());
         println!("{} of {wanted} nodes are clean", it.ready);
     };
     let ready =
-        in_cluster(flags, None, async |cluster| Ok(cluster.wait_for_daemon_set(namespace, name, wait, &told).await?))?;
+        in_cluster(flags, None, async |cluster| Ok(cluster.wait_for_daemon_set(daemon_set, wait, &told).await?))?;
     if ready.is_done() {
         return Ok(ExitCode::SUCCESS);
     }
-    bail!("not every node is clean after {} s: the Pods of DaemonSet {namespace}/{name} say why", wait.as_secs())
+    bail!("not every node is clean after {} s: the Pods of DaemonSet {daemon_set} say why", wait.as_secs())
 }
 
 fn told(path: &Path, is_removed: bool, what: &str) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use cluster::config_map::ConfigMapName;
+use cluster::namespaced_name::NamespacedName;
 use model::store::Event;
 use model::{Store, Table};
 use sha2::{Digest, Sha256};
@@ -58,7 +58,7 @@ pub(super) fn load(folder: &Path) -> Option<Vec<Event>> {
 }
 
 /// The ConfigMap as it was last; none where it was not, or cannot be used.
-pub(super) fn load_map(folder: &Path, map: &ConfigMapName) -> Option<Keys> {
+pub(super) fn load_map(folder: &Path, map: &NamespacedName) -> Option<Keys> {
     let path = folder.join(map_file(map));
     let text = match std::fs::read(&path) {
         Ok(text) => text,
@@ -77,13 +77,13 @@ pub(super) fn load_map(folder: &Path, map: &ConfigMapName) -> Option<Keys> {
 }
 
 /// Saves what is in a ConfigMap.
-pub(super) fn save_map(folder: &Path, map: &ConfigMapName, keys: &Keys) -> anyhow::Result<()> {
+pub(super) fn save_map(folder: &Path, map: &NamespacedName, keys: &Keys) -> anyhow::Result<()> {
     let rest = serde_json::to_vec(keys)?;
     let digest = Sha256::digest(&rest);
     replace(folder, &map_file(map), |out| out.write_all(&digest).and_then(|()| out.write_all(&rest)))
 }
 
-fn map_file(map: &ConfigMapName) -> String {
+fn map_file(map: &NamespacedName) -> String {
     // Neither may have a dot at its start, nor a slash, and a namespace has no dot at all.
     format!("{}.{}.configmap", map.namespace, map.name)
 }
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn a_config_map_is_kept_as_it_was_or_not_used() {
         let folder = tempfile::tempdir().unwrap();
-        let map: ConfigMapName = "system/rules".parse().unwrap();
+        let map: NamespacedName = "system/rules".parse().unwrap();
         assert!(load_map(folder.path(), &map).is_none());
         let keys = Keys::from([("config.yaml".to_owned(), b"component: a".to_vec()), ("a".to_owned(), vec![0, 255])]);
         save_map(folder.path(), &map, &keys).unwrap();

@@ -2,19 +2,20 @@
 
 use std::path::PathBuf;
 
-use cluster::config_map::{ConfigMapName, Content};
+use cluster::config_map::Content;
+use cluster::namespaced_name::NamespacedName;
 use tokio::sync::watch;
 
 use super::{Pins, Place, Rules};
 use crate::config::{AgentConfig, Located};
 
 /// A ConfigMap that is to be followed, with the place for what is known of it.
-pub(crate) type Map = (ConfigMapName, watch::Sender<Content>);
+pub(crate) type Map = (NamespacedName, watch::Sender<Content>);
 
 /// Where rules come from, with the files and the ConfigMaps that say something about them.
 pub(crate) fn rules_of(config: &AgentConfig) -> (Rules, Vec<PathBuf>, Vec<Map>) {
     let (mut files, mut maps) = (Vec::new(), Vec::new());
-    let mut follow = |name: &ConfigMapName| {
+    let mut follow = |name: &NamespacedName| {
         let (told, content) = watch::channel(Content::Unknown);
         maps.push((name.clone(), told));
         (name.to_string(), content)

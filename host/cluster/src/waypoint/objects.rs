@@ -1,13 +1,14 @@
 //! Requests about single objects, as all of this module make them, and objects as the model has them.
 
 use kube::api::{Api, ApiResource};
+use kube::runtime::watcher;
 use manifest::{Limits, ObjectReader};
 use model::{Kind, Object};
 use serde_json::Value;
 
 use crate::connect::Cluster;
 use crate::error::{About, Error};
-use crate::kinds::resource;
+use crate::kinds::{about, resource};
 use crate::raw::Raw;
 
 /// Where an object is.
@@ -31,8 +32,12 @@ impl At<'_> {
 
     /// What went wrong with a request about it.
     pub(super) fn failed(self, verb: &'static str, error: kube::Error) -> Error {
-        let ApiResource { group, plural, .. } = resource(self.kind);
-        About { verb, group: &group, resource: &plural, namespace: self.namespace, name: self.name }.failed(error)
+        self.about(verb, &resource(self.kind)).failed(error)
+    }
+
+    /// What a watch of it met; none: nothing that matters.
+    pub(super) fn following(self, error: watcher::Error) -> Option<Error> {
+        self.about("watch", &resource(self.kind)).following(error)
     }
 
     /// It was sent, and cannot be read.
@@ -42,8 +47,11 @@ impl At<'_> {
 
     /// As messages name it.
     fn object(self) -> String {
-        let ApiResource { group, plural, .. } = resource(self.kind);
-        About { verb: "get", group: &group, resource: &plural, namespace: self.namespace, name: self.name }.object()
+        self.about("get", &resource(self.kind)).object()
+    }
+
+    fn about<'a>(&'a self, verb: &'static str, resource: &'a ApiResource) -> About<'a> {
+        About { namespace: self.namespace, name: self.name, ..about(verb, resource) }
     }
 
     /// The object; none: it is not there.

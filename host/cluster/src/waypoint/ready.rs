@@ -162,16 +162,8 @@ impl Waiting {
 
 /// What a watch met: an error where waiting does not help.
 fn trouble(at: At<'_>, error: watcher::Error) -> Result<Option<Error>, Error> {
-    let error = match error {
-        watcher::Error::InitialListFailed(error) => at.failed("list", error),
-        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => at.failed("watch", error),
-        // It begins anew by itself.
-        watcher::Error::WatchError(status) if status.code == 410 => return Ok(None),
-        watcher::Error::WatchError(status) => at.failed("watch", kube::Error::Api(status)),
-        watcher::Error::NoResourceVersion => return Ok(None),
-    };
-    match error {
-        Error::Forbidden { .. } | Error::Unauthorized { .. } | Error::NoSuchKind { .. } => Err(error),
-        error => Ok(Some(error)),
+    match at.following(error) {
+        Some(error @ (Error::Forbidden { .. } | Error::Unauthorized { .. } | Error::NoSuchKind { .. })) => Err(error),
+        passing => Ok(passing),
     }
 }

@@ -8,12 +8,9 @@ use super::{Part, Write, body};
 use crate::connect::Cluster;
 use crate::error::{About, Error};
 use crate::held::Held;
-use crate::kinds::{about, all, resource};
+use crate::kinds::{PAGE, about, all, resource};
 use crate::raw::Raw;
 use crate::{conditions, labels};
-
-/// Objects of one page.
-const PAGE: u32 = 500;
 
 /// How much there was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -15,9 +15,10 @@ use tokio::time::Instant;
 use super::{Config, Disagreement, Done, Mode, Outcome, Part, Seen, Write, later};
 use crate::boot::BootTime;
 use crate::conditions::{self, Differs};
-use crate::error::causes;
+use crate::error::Error;
 use crate::feed::{Concerned, Decisions, Feed, News};
 use crate::held::Held;
+use crate::kinds::{about, resource};
 use crate::labels;
 use crate::raw::Raw;
 
@@ -131,15 +132,15 @@ impl<'a> Writer<'a> {
             }
             Ok(watcher::Event::Apply(raw)) => self.look(key(kind, &raw), &raw),
             Ok(watcher::Event::Delete(raw)) => self.forget(&key(kind, &raw)),
-            Err(watcher::Error::WatchError(status)) if status.code == 410 => {}
-            Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.code == 404 => {
+            Err(error) => match about("watch", &resource(kind)).following(error) {
+                None => {}
                 // Not installed: there are none.
-                self.held.retain(|key, _| key.kind != kind);
-            }
-            Err(error) => {
-                let what = format!("{kind} cannot be followed, and is not written: {}", causes(&error));
-                self.problem((Some(kind), "read"), what);
-            }
+                Some(Error::NoSuchKind { .. }) => self.held.retain(|key, _| key.kind != kind),
+                Some(error) => {
+                    let what = format!("{kind} cannot be followed, and is not written: {error}");
+                    self.problem((Some(kind), "read"), what);
+                }
+            },
         }
     }
 

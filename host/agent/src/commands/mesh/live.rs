@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context;
-use cluster::config_map::{ConfigMapName, Content};
+use cluster::config_map::Content;
 use cluster::connect::Cluster;
+use cluster::namespaced_name::NamespacedName;
 use model::{Kind, Store};
 use tokio::sync::watch;
 
@@ -111,7 +112,7 @@ pub(crate) fn place(flags: &ClusterFlags, context: Option<String>, rules: &str) 
 }
 
 fn config_map(flags: &ClusterFlags, context: Option<String>, name: &str) -> anyhow::Result<Place> {
-    let map: ConfigMapName = name.parse().map_err(|error: String| anyhow::anyhow!("--rules: {error}"))?;
+    let map: NamespacedName = name.parse().map_err(|error: String| anyhow::anyhow!("--rules: {error}"))?;
     let content = in_cluster(flags, context, async |cluster| Ok(cluster.config_map(&map).await?))?;
     let (_told, content) = watch::channel(content);
     Ok(Place::ConfigMap(map.to_string(), content))
