@@ -101,6 +101,7 @@ fn a_namespace_or_a_service_is_asked_about_alone() -> Result<()> {
         web["namespaces"].as_array().into_iter().flatten().filter_map(|it| it["namespace"].as_str()).collect();
     assert_eq!(namespaces, ["web"]);
     let api = as_json(&["--service", "shop/api"])?;
+    assert_eq!(api, as_json(&["--service", "api", "-n", "shop"])?);
     assert_eq!(api["destinations"][0]["what"], "ServiceEntry shop/api");
     let output = command()?
         .args(["bypass", "-f", "mesh.yaml", "--service", "shop/nobody"])

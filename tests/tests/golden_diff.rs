@@ -98,6 +98,25 @@ fn one_mesh_is_compared_under_two_components() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn one_namespace_is_compared_as_if_there_were_no_other() -> Result<()> {
+    let rows = |more: &[&str]| -> Result<Value> {
+        let (_, printed, err) = diff(&[&["before.yaml", "after.yaml", "-o", "json"], more].concat())?;
+        ensure!(err.is_empty(), "{err}");
+        Ok(serde_json::from_str(&printed)?)
+    };
+    let (all, shop, team) = (rows(&[])?, rows(&["-n", "shop"])?, rows(&["--namespace", "team"])?);
+    for field in ["rowsDiffering", "rowsInBoth"] {
+        let number = |of: &Value| of[field].as_u64().unwrap_or_default();
+        assert!(number(&shop) > 0 && number(&team) > 0, "{field}");
+        assert_eq!(number(&all), number(&shop) + number(&team), "{field}");
+    }
+    assert_eq!(all["namespaces"][0], shop["namespaces"][0]);
+    assert_eq!(team["namespaces"].as_array().map(Vec::len), Some(1));
+    assert_eq!(rows(&["-n", "nobody"])?["rowsDiffering"], 0);
+    Ok(())
+}
+
 /// Captures a file of the data under these settings.
 fn capture(mesh: &str, settings: &str, to: &Path) -> Result<()> {
     let mut command = command()?;

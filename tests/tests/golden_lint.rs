@@ -92,6 +92,21 @@ fn a_namespace_that_names_a_missing_waypoint_is_one_finding_with_file_and_line()
 }
 
 #[test]
+fn conditions_that_say_otherwise_are_found_and_what_agrees_or_is_not_said_is_not() -> Result<()> {
+    let (_, found) = as_json(&WRONG)?;
+    let said = found.iter().filter(|it| it["code"] == "condition-disagrees");
+    let short = said.map(|it| format!("{}: {}", it["object"]["name"], it["text"])).collect::<Vec<_>>();
+    let bound = "istio.io/WaypointBound is";
+    let here = "and here it is decided:";
+    let expected = [
+        format!("\"refused-there\": \"{bound} False WaypointIsNotReady, {here} True WaypointAccepted\""),
+        format!("\"bound-there\": \"{bound} True WaypointAccepted, {here} it does not apply\""),
+    ];
+    assert_eq!(short, expected);
+    Ok(())
+}
+
+#[test]
 fn a_mesh_in_order_has_no_findings() -> Result<()> {
     let clean = ["-f", "clean", "--deny", "warnings"];
     assert_eq!(lint(&clean)?, (Some(0), "nothing found\n".to_owned()));

@@ -166,6 +166,17 @@ fn a_path_is_json_for_programs() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_namespace_of_a_client_may_stand_by_itself() -> Result<()> {
+    let whole = run(&["traffic", "--from", "legacy/cron", "--to", "cart.shop:80"])?;
+    assert_eq!(whole, run(&["traffic", "--from", "cron", "-n", "legacy", "--to", "cart.shop:80"])?);
+    let (status, _, told) = run(&["traffic", "--from", "legacy/cron", "-n", "legacy", "--to", "cart.shop:80"])?;
+    assert!(status == Some(1) && told.contains("has a namespace already"), "{told}");
+    let (status, _, told) = run(&["traffic", "--from", "cron", "--to", "cart.shop:80"])?;
+    assert!(status == Some(1) && told.contains("add the namespace, or --namespace"), "{told}");
+    Ok(())
+}
+
 /// Exit status, standard output, standard error.
 fn run(arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
     let output = command()?.arg("explain").args(arguments).arg("-f").arg(manifest()).output()?;

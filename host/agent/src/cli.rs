@@ -122,7 +122,8 @@ pub struct TermFlags {
     #[arg(long)]
     pub cluster_id: Option<String>,
     /// Istio's MeshConfig, in YAML: rootNamespace, trustDomain, serviceEntryVisibility, serviceScopeConfigs,
-    /// discoverySelectors
+    /// discoverySelectors. A file, or configmap:NAMESPACE/NAME with the key mesh [default: that of the capture; of a cluster
+    /// configmap:istio-system/istio, or istio-REVISION there]
     #[arg(long, value_name = "FILE")]
     pub mesh_config: Option<PathBuf>,
     /// The version of Istio whose host-side rules are followed, 1.22 to 1.31: conflicts of hosts, visibility. What the
@@ -159,6 +160,11 @@ pub struct ClusterFlags {
 }
 
 impl ClusterFlags {
+    /// Whether any of them is there.
+    pub(crate) fn is_given(&self) -> bool {
+        self.kubeconfig.is_some() || self.context.is_some()
+    }
+
     /// How to get at it.
     pub(crate) fn access(&self) -> cluster::connect::Access {
         cluster::connect::Access { kubeconfig: self.kubeconfig.clone(), context: self.context.clone(), namespace: None }
@@ -265,9 +271,12 @@ pub struct HostFlags {
 /// Flags of `explain traffic`.
 #[derive(Debug, Args)]
 pub struct TrafficFlags {
-    /// NAMESPACE/POD of the client
+    /// NAMESPACE/POD of the client. With --namespace without the namespace
     #[arg(long, value_name = "NAMESPACE/POD")]
     pub from: String,
+    /// The namespace of the client
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
     /// HOST or HOST:PORT as the client writes it, or an IP in the place of HOST
     #[arg(long, value_name = "HOST[:PORT]")]
     pub to: model::traffic::Destination,
@@ -288,10 +297,13 @@ pub struct CaptureFlags {
     /// The agent to ask: unix:PATH or a loopback ADDRESS:PORT [default: unix:/run/wayswitch/admin.sock]
     #[arg(long, env = "WAYSWITCH_ADMIN", value_name = "ADDRESS")]
     pub admin: Option<String>,
-    /// Capture these manifests, decided here, instead of an agent's mesh. A single capture is taken as it was decided,
-    /// unless a flag says how to decide
+    /// Capture these manifests, or cluster:CONTEXT, decided here, instead of an agent's mesh. A single capture is taken as it
+    /// was decided, unless a flag says how to decide. With --context or --kubeconfig the cluster is captured
     #[arg(short = 'f', long = "filename", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Only what is in one namespace, with what of the rest decides about it
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
     /// How it is decided.
     #[command(flatten)]
     pub terms: TermFlags,

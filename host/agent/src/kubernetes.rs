@@ -394,7 +394,11 @@ fn take_mesh(
     }
 }
 
-fn mesh_of(map: &NamespacedName, content: &Content) -> Result<model::Mesh, String> {
+/// MeshConfig that a ConfigMap has under its key `mesh`; Istio's defaults where there is no such ConfigMap.
+///
+/// # Errors
+/// One line: the ConfigMap is not known or has no such key, or what is there is no MeshConfig.
+pub(crate) fn mesh_of(map: &NamespacedName, content: &Content) -> Result<model::Mesh, String> {
     let name = format!("ConfigMap {map}");
     match content {
         Content::There(keys) => {

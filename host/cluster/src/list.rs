@@ -1,14 +1,19 @@
 //! Everything once: what a command needs that looks at a cluster and goes.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::try_join_all;
 use kube::api::ListParams;
 use manifest::{Limits, ObjectReader};
-use model::Kind;
+use model::conditions::{KINDS, Said};
 use model::store::Event;
+use model::{Kind, ObjectKey};
 
 use crate::connect::Cluster;
 use crate::error::Error;
+use crate::held::Held;
 use crate::kinds::{PAGE, about, all, resource};
+use crate::raw::Raw;
 
 /// What is there.
 #[derive(Debug, Default)]
@@ -19,6 +24,8 @@ pub struct Listing {
     pub unread: Vec<String>,
     /// Kinds that are not installed: there are none.
     pub absent: Vec<Kind>,
+    /// The conditions that objects have of those that decisions have a say in, and that agents did not write.
+    pub said: BTreeMap<ObjectKey, Vec<Said>>,
 }
 
 impl Cluster {
@@ -34,6 +41,7 @@ impl Cluster {
             all.events.extend(one.events);
             all.unread.extend(one.unread);
             all.absent.extend(one.absent);
+            all.said.extend(one.said);
             all
         }))
     }
@@ -58,6 +66,10 @@ impl Cluster {
                 match reader.read(kind, raw.json()) {
                     Ok(mut object) => {
                         crate::labels::hide(&mut object);
+                        let said = said(kind, &raw);
+                        if !said.is_empty() {
+                            listing.said.insert(object.key(), said);
+                        }
                         listing.events.push(Event::Apply(object));
                     }
                     Err(unread) => listing.unread.push(unread.to_string()),
@@ -69,4 +81,13 @@ impl Cluster {
             }
         }
     }
+}
+
+/// What others say of it. Most objects have no conditions, and are not read twice.
+fn said(kind: Kind, raw: &Raw) -> Vec<Said> {
+    if !KINDS.contains(&kind) || !raw.json().contains("\"conditions\"") {
+        return Vec::new();
+    }
+    let of_others = Held::read(kind, 0, raw.json()).conditions.into_iter().filter(|it| !it.is_ours);
+    of_others.map(|it| Said { kind: it.kind, status: (*it.status).into(), reason: (*it.reason).into() }).collect()
 }

@@ -80,7 +80,7 @@ const STATUS_FIELDS: &[&str] = &["addresses", "phase", "podIP", "podIPs", "condi
 
 /// Those of a container, of a condition, and of a reference to an owner.
 const CONTAINER_FIELDS: &[&str] = &["name", "ports"];
-const CONDITION_FIELDS: &[&str] = &["type", "status"];
+const CONDITION_FIELDS: &[&str] = &["type", "status", "reason"];
 const OWNER_FIELDS: &[&str] = &["kind", "name", "controller"];
 
 /// A value and where it is: at its key, or at the first key inside, else where the parent is. 0 is unknown (JSON).

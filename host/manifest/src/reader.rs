@@ -192,7 +192,7 @@ impl Pass<'_> {
         let mut outcome = Outcome::Read(HashSet::new());
         let with = self.with;
         read_input(&name, &mut content, file.format, &with, &mut |found| match found {
-            Found::Object { object, position } => {
+            Found::Object { object, position, .. } => {
                 if self.report.takes_object(&name, position) {
                     self.object(object, id, &name, position);
                 } else {

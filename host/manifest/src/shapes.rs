@@ -12,6 +12,7 @@ use crate::pool::Pool;
 use crate::problem::{Fault, Misfit, printable};
 use crate::view::View;
 
+mod conditions;
 mod meta;
 
 mod endpoint_slice;
@@ -24,6 +25,7 @@ mod service;
 
 use self::meta::{Scope, meta, names};
 
+pub(crate) use self::conditions::said;
 pub(crate) use self::gateway::selector;
 
 const CORE: &str = "";

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use model::conditions::Said;
 use model::{Name, Object};
 
 use crate::documents::{CUT_FROM, Part, documents};
@@ -10,7 +11,7 @@ use crate::limits::Limits;
 use crate::node::{Node, Tree};
 use crate::pool::Pool;
 use crate::problem::{Fault, Misfit, Position, Problem, printable};
-use crate::shapes::{Context, Shape, describe, key_of, shape, type_name};
+use crate::shapes::{Context, Shape, describe, key_of, said, shape, type_name};
 use crate::view::duplicate_key;
 use crate::yaml;
 
@@ -33,6 +34,8 @@ pub enum Found {
     Object {
         /// The object.
         object: Object,
+        /// The conditions it has of those that decisions have a say in; what makes no sense is left out.
+        said: Vec<Said>,
         /// Where it starts.
         position: Position,
     },
@@ -148,7 +151,9 @@ impl Reader<'_> {
         let position = self.position(tree.item, tree.node.line, tree.node.column);
         let short = |text: &str| printable(text).chars().take(TYPE_NAME_MAX).collect();
         match shape(&tree.node, &self.with) {
-            Ok(Shape::Object(object)) => (self.each)(Found::Object { object: *object, position }),
+            Ok(Shape::Object(object)) => {
+                (self.each)(Found::Object { object: *object, said: said(&tree.node), position })
+            }
             Ok(Shape::Ignored) => {}
             Ok(Shape::Unknown) => {
                 let unread = Unread { group: short(name.group), kind: short(name.kind) };

@@ -79,6 +79,25 @@ pub struct Condition {
     pub message: String,
 }
 
+/// A condition that an object has, whoever wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// `type`.
+    pub kind: ConditionType,
+    /// `status` as it is written.
+    pub status: Name,
+    /// `reason` as it is written.
+    pub reason: Name,
+}
+
+impl Said {
+    /// Whether it says the same: texts are everybody's own.
+    pub fn is(&self, condition: &Condition) -> bool {
+        let status = if condition.holds { "True" } else { "False" };
+        self.kind == condition.kind && *self.status == *status && self.reason == condition.reason
+    }
+}
+
 /// The conditions of an object, in the order of their types; all others of [`ConditionType`] it ought not to have (R82).
 /// `is_for_all`: the decisions are the same on every node. Where they are not, nothing is said about them.
 pub fn of(now: Decided<'_>, key: &ObjectKey, is_for_all: bool) -> Vec<Condition> {

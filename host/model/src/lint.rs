@@ -17,6 +17,7 @@ use crate::table::Table;
 mod codes;
 
 mod affected;
+mod conditions;
 mod labels;
 mod reading;
 mod survey;
@@ -31,6 +32,7 @@ mod services;
 mod waypoints;
 
 pub use codes::{ALL, Code, code};
+pub use conditions::disagreements;
 
 /// Related objects that a finding names.
 pub const RELATED_MAX: usize = 8;

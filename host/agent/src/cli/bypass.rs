@@ -9,9 +9,9 @@ use super::MeshFlags;
 #[derive(Debug, Args)]
 pub struct BypassFlags {
     /// One Service or ServiceEntry, whether or not it has a waypoint [default: all that ask for one]
-    #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with = "namespace")]
+    #[arg(long, value_name = "NAMESPACE/NAME")]
     pub service: Option<String>,
-    /// Destinations of one namespace
+    /// Destinations of one namespace; with --service, its namespace
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
     /// The mesh.

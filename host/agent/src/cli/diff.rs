@@ -24,6 +24,9 @@ pub struct DiffFlags {
     /// What is other after.
     #[command(flatten)]
     pub with: With,
+    /// Only what is in one namespace
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
     /// Print the counts only
     #[arg(long)]
     pub summary: bool,
@@ -51,7 +54,7 @@ pub struct With {
     /// The version of Istio whose host-side rules are followed after
     #[arg(long, value_name = "VERSION")]
     pub with_istio: Option<model::IstioVersion>,
-    /// Istio's MeshConfig after
+    /// Istio's MeshConfig after: a file, or configmap:NAMESPACE/NAME
     #[arg(long, value_name = "FILE")]
     pub with_mesh_config: Option<PathBuf>,
     /// What happens after while no address of a waypoint is known

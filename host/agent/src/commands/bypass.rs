@@ -44,7 +44,8 @@ fn found(flags: &BypassFlags) -> Result<Vec<Destination>, Stop> {
     let decided = mesh::decide(&mesh.terms, mesh.store)?;
     let table = decided.decider.table();
     let asked = match (&flags.service, &flags.namespace) {
-        (Some(service), _) => Asked::Service(service_named(table, service)?),
+        (Some(service), None) => Asked::Service(service_named(table, service)?),
+        (Some(service), Some(namespace)) => Asked::Service(service_named(table, &format!("{namespace}/{service}"))?),
         (None, Some(namespace)) => Asked::Namespace(namespace.as_str().into()),
         (None, None) => Asked::All,
     };

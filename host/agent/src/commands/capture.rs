@@ -22,7 +22,8 @@ const STDOUT: &str = "-";
 
 /// Writes the file.
 pub(crate) fn run(flags: &CaptureFlags) -> anyhow::Result<ExitCode> {
-    if !flags.paths.is_empty() {
+    // An agent is of one node; who names a cluster means the cluster.
+    if !flags.paths.is_empty() || flags.terms.cluster.is_given() {
         return match of_files(flags)? {
             Ok(capture) => finish(flags, capture),
             Err(code) => Ok(code),
@@ -34,7 +35,7 @@ pub(crate) fn run(flags: &CaptureFlags) -> anyhow::Result<ExitCode> {
     let address = admin_address(flags.admin.as_deref().unwrap_or(DEFAULT_ADMIN))?;
     let body = capture::ask(&address, ENDPOINT)?;
     let incomplete = "what the agent sent is no whole capture";
-    if flags.pseudonymise {
+    if flags.pseudonymise || flags.namespace.is_some() {
         let capture = Reader::new(body, CaptureLimits::default()).and_then(Reader::into_memory).context(incomplete)?;
         return finish(flags, capture);
     }
@@ -79,13 +80,20 @@ fn of_files(flags: &CaptureFlags) -> anyhow::Result<Result<Capture, ExitCode>> {
     };
     let decided = mesh::decide(&mesh.terms, mesh.store)?;
     let table: Table = decided.decider.table().clone();
-    let named = mesh.terms.plugin.as_ref().map_or_else(|| BUILT_IN.to_owned(), |path| path.display().to_string());
+    let named = match (&mesh.terms.wanted, &mesh.terms.plugin) {
+        (Some(wanted), _) => wanted.component.clone(),
+        (None, Some(path)) => path.display().to_string(),
+        (None, None) => BUILT_IN.to_owned(),
+    };
     let rules = Rules::of(table.rules, &named, &decided.component, &decided.terms);
     let header = Header::of(&decided.store, &table, Some(rules));
     Ok(Ok(Capture { header, store: decided.store, table, learned: Default::default() }))
 }
 
-fn finish(flags: &CaptureFlags, capture: Capture) -> anyhow::Result<ExitCode> {
+fn finish(flags: &CaptureFlags, mut capture: Capture) -> anyhow::Result<ExitCode> {
+    if let Some(namespace) = &flags.namespace {
+        capture = mesh::part::capture_of(capture, namespace);
+    }
     let capture = if flags.pseudonymise {
         let (renamed, pseudonyms) = capture::pseudonymised(&capture);
         if let Some(path) = &flags.mapping {

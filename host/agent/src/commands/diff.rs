@@ -11,7 +11,8 @@ use model::difference::{Change, Difference, Differing, counts};
 use model::table::Row;
 use serde_json::{Value, json};
 
-use super::mesh;
+use super::mesh::part::rows_of;
+use super::mesh::{self, Mesh};
 use super::stop::Stop;
 use crate::capture::{Capture, Header, LearnedRows};
 use crate::cli::{DiffFlags, Output, TermFlags};
@@ -23,8 +24,10 @@ pub(crate) fn run(flags: &DiffFlags) -> anyhow::Result<ExitCode> {
         Ok(sides) => sides,
         Err(stop) => return stop.end(flags.exit_code),
     };
-    let difference = Difference::between(&before.table, &after.table);
-    let told = told(before, after);
+    let namespace = flags.namespace.as_deref();
+    let of_namespace = |table: &Table| namespace.map_or_else(|| table.clone(), |namespace| rows_of(table, namespace));
+    let difference = Difference::between(&of_namespace(&before.table), &of_namespace(&after.table));
+    let told = told(before, after, of_namespace);
     let mut out = std::io::stdout().lock();
     match flags.output {
         Output::Json => {
@@ -56,14 +59,14 @@ struct Side {
 }
 
 /// What differs of the decisions on what a control plane told, if there are any and both sides know theirs.
-fn told(before: Side, after: Side) -> Option<Difference> {
+fn told(before: Side, after: Side, of_namespace: impl Fn(&Table) -> Table) -> Option<Difference> {
     let count: usize = [&before.learned, &after.learned].into_iter().flatten().map(LearnedRows::len).sum();
     let table = |learned: LearnedRows| {
         let mut table = Table::new(1, 0);
         for (key, learned) in learned {
             table.set(key, Some(learned.row));
         }
-        table
+        of_namespace(&table)
     };
     match (before.learned, after.learned) {
         _ if count == 0 => None,
@@ -81,17 +84,31 @@ fn told(before: Side, after: Side) -> Option<Difference> {
 /// The decisions before and after. What was decided in a capture counts as it was, unless a flag says how to decide;
 /// manifests that are compared with a capture are decided by the rules of that.
 fn sides(flags: &DiffFlags) -> Result<(Side, Side), Stop> {
-    let same = || flags.terms.clone();
-    let ((before, terms_before), (after, terms_after)) = match flags.between.as_slice() {
-        [before, after] => ((vec![before.clone()], same()), (vec![after.clone()], same())),
-        _ => ((flags.paths.clone(), same()), (flags.paths.clone(), flags.with.applied(&flags.terms))),
-    };
-    let old = mesh::read_decided(&before, &terms_before)?;
-    let new = mesh::read_decided(&after, &terms_after)?;
+    let terms = &flags.terms;
+    let [before, after] = flags.between.as_slice() else { return one_mesh(flags) };
+    let (before, after) = ([before.clone()], [after.clone()]);
+    let old = mesh::read_decided(&before, terms)?;
+    let new = mesh::read_decided(&after, terms)?;
     let like = old.as_ref().or(new.as_ref()).map(|capture| capture.header.clone());
-    let old = decided(old, &before, &terms_before, like.as_ref())?;
-    let new = decided(new, &after, &terms_after, like.as_ref())?;
+    let old = decided(old, &before, terms, like.as_ref())?;
+    let new = decided(new, &after, terms, like.as_ref())?;
     Ok((old, new))
+}
+
+/// One mesh, decided in two ways. It is read once: what a cluster changes meanwhile makes no difference.
+fn one_mesh(flags: &DiffFlags) -> Result<(Side, Side), Stop> {
+    let captured = mesh::read_decided(&flags.paths, &flags.terms)?;
+    let before = mesh::read(&flags.paths, &flags.terms)?;
+    let after = before.under(&flags.with.applied(&flags.terms))?;
+    let old = match captured {
+        Some(Capture { table, learned, .. }) => Side { table, learned: Some(learned) },
+        None => Side { table: table(before)?, learned: None },
+    };
+    Ok((old, Side { table: table(after)?, learned: None }))
+}
+
+fn table(mesh: Mesh) -> anyhow::Result<Table> {
+    Ok(mesh::decide(&mesh.terms, mesh.store)?.decider.table().clone())
 }
 
 fn decided(
@@ -103,9 +120,7 @@ fn decided(
     if let Some(Capture { table, learned, .. }) = captured {
         return Ok(Side { table, learned: Some(learned) });
     }
-    let mesh = mesh::read_like(paths, flags, like)?;
-    let table = mesh::decide(&mesh.terms, mesh.store)?.decider.table().clone();
-    Ok(Side { table, learned: None })
+    Ok(Side { table: table(mesh::read_like(paths, flags, like)?)?, learned: None })
 }
 
 fn document(difference: &Difference, summary: bool) -> Value {

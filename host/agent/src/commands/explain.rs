@@ -173,7 +173,12 @@ fn host(flags: &HostFlags) -> anyhow::Result<ExitCode> {
 }
 
 fn traffic(flags: &TrafficFlags) -> anyhow::Result<ExitCode> {
-    let from = flags.from.split_once('/').with_context(|| format!("--from {:?} is not NAMESPACE/POD", flags.from))?;
+    let from = match (&flags.namespace, flags.from.split_once('/')) {
+        (Some(namespace), None) => (namespace.as_str(), flags.from.as_str()),
+        (None, Some(from)) => from,
+        (Some(_), Some(_)) => bail!("--from {:?} has a namespace already: leave out --namespace", flags.from),
+        (None, None) => bail!("--from {:?} is not NAMESPACE/POD: add the namespace, or --namespace", flags.from),
+    };
     explained(&flags.mesh, |explainer, _| {
         let explained = explainer.path(from, &flags.to)?;
         let mut out = std::io::stdout().lock();

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use model::lint::{Finding, Severity};
+use model::lint::{Finding, Severity, disagreements};
+use model::sink::Decided;
 use model::{Kind, ObjectKey};
 
 use super::mesh::{self, Place};
@@ -30,9 +31,13 @@ pub(crate) fn run(flags: &LintFlags) -> anyhow::Result<ExitCode> {
         Ok(mesh) => mesh,
         Err(code) => return Ok(code),
     };
+    let said = mesh.conditions();
     let decided = mesh::decide(&mesh.terms, mesh.store)?;
     let description = decided.component.description();
-    let mut found = model::lint::lint(&decided.store, decided.decider.table(), description);
+    let (store, table) = (&decided.store, decided.decider.table());
+    let mut found = model::lint::lint(store, table, description);
+    found.extend(disagreements(Decided { store, table }, &said, !description.reads_node()));
+    found.sort_by_cached_key(|it| (it.object.clone(), it.code.id, it.field.clone(), it.text.clone()));
     if let Some(namespace) = flags.namespace.as_deref() {
         // What is wrong with the Namespace itself is wrong there, too.
         found.retain(|it| {

@@ -1,6 +1,6 @@
 //! Reads a mesh, from manifests or a capture, and decides it once, for the commands that work on files.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use engine::{Engine, Limits, Loaded, Source};
-use manifest::FolderSource;
+use manifest::{FolderSource, Format};
+use model::conditions::Said;
 use model::decider::Terms;
 use model::decision::Choice;
 use model::store::{Event, Facts};
@@ -19,6 +20,7 @@ use crate::cli::TermFlags;
 use crate::rules::{DEFAULT_COMPONENT, Wanted};
 
 pub(crate) mod live;
+pub(crate) mod part;
 
 /// The exit status when an input cannot be read.
 pub(crate) const UNREADABLE: u8 = 2;
@@ -41,6 +43,63 @@ pub(crate) struct Mesh {
     pub(crate) learned: LearnedRows,
     /// The flags, with what a capture says where they say nothing: decide with these.
     pub(crate) terms: TermFlags,
+    /// The conditions that objects of a cluster have; for those of files see [`Self::conditions`].
+    said: BTreeMap<ObjectKey, Vec<Said>>,
+    known: Known,
+}
+
+/// What was known of a mesh beside its objects, before any flag.
+struct Known {
+    paths: Vec<PathBuf>,
+    facts: Facts,
+    captured: Option<Rules>,
+}
+
+impl Mesh {
+    /// The same objects under other terms. Only what these name is read, and no cluster again for what it said already.
+    pub(crate) fn under(&self, flags: &TermFlags) -> Result<Self, ExitCode> {
+        let Known { paths, facts: known, captured } = &self.known;
+        let facts = facts(paths, flags, known.clone())?;
+        let mut terms = with_rules(flags, captured.clone());
+        terms.wanted = if (&flags.rules, &flags.plugin) == (&self.terms.rules, &self.terms.plugin) {
+            self.terms.wanted.clone()
+        } else {
+            live::rules(paths, flags, &self.store)?.map(Box::new)
+        };
+        let store = if facts == *self.store.facts() {
+            self.store.clone()
+        } else {
+            let objects = self.store.object_keys().filter_map(|key| self.store.object(&key));
+            let mut store = Store::new(facts);
+            store.apply_all(objects.map(Event::Apply));
+            store
+        };
+        let known = Known { paths: paths.clone(), facts: known.clone(), captured: captured.clone() };
+        let (places, learned) = (self.places.clone(), self.learned.clone());
+        Ok(Self { store, places, learned, terms, said: self.said.clone(), known })
+    }
+
+    /// The conditions that objects have, and that agents did not write. Files are read once more for it: nobody else wants to
+    /// know, and captures do not have them.
+    pub(crate) fn conditions(&self) -> BTreeMap<ObjectKey, Vec<Said>> {
+        let mut all = self.said.clone();
+        // Where an object is in a file, the file counts.
+        all.retain(|key, _| !self.places.contains_key(key));
+        let files: BTreeSet<&Name> = self.places.values().map(|place| &place.file).collect();
+        for file in files.into_iter().filter(|file| !is_capture(Path::new(&***file))) {
+            let Ok(text) = std::fs::read_to_string(&**file) else { continue };
+            let format = if file.ends_with(".json") { Format::Json } else { Format::Yaml };
+            manifest::read_text(file, &text, format, &manifest::Limits::default(), &mut |found| {
+                let manifest::Found::Object { object, said, position } = found else { return };
+                let key = object.key();
+                let counts = self.places.get(&key).is_some_and(|it| it.file == *file && it.line == position.line);
+                if counts && !said.is_empty() {
+                    all.insert(key, said);
+                }
+            });
+        }
+        all
+    }
 }
 
 /// Where an object is written.
@@ -62,15 +121,20 @@ pub(crate) fn read_like(paths: &[PathBuf], flags: &TermFlags, like: Option<&Head
     let paths = &*live::or_cluster(paths);
     let (at, capture) = open_capture(paths)?;
     let header = capture.as_ref().map(Reader::header).or(like);
-    let known = header.map(|header| header.facts.clone()).unwrap_or_default();
-    let mut terms = with_rules(flags, header.and_then(|header| header.rules.clone()));
-    let mut store = Store::new(facts(flags, known)?);
+    let known = match header {
+        Some(header) => header.facts.clone(),
+        None => live::facts(paths, flags)?,
+    };
+    let captured = header.and_then(|header| header.rules.clone());
+    let mut terms = with_rules(flags, captured.clone());
+    let mut store = Store::new(facts(paths, flags, known.clone())?);
     let mut places = HashMap::new();
-    let learned = read_into(paths, flags, (at, capture), &mut store, &mut places)?;
+    let mut said = BTreeMap::new();
+    let learned = read_into(paths, flags, (at, capture), &mut store, &mut places, &mut said)?;
     if let Some(wanted) = live::rules(paths, flags, &store)? {
         terms.wanted = Some(Box::new(wanted));
     }
-    Ok(Mesh { store, places, learned, terms })
+    Ok(Mesh { store, places, learned, terms, said, known: Known { paths: paths.to_vec(), facts: known, captured } })
 }
 
 /// The same for who decides nothing: facts are those of the capture, or Istio's defaults.
@@ -78,7 +142,7 @@ pub(crate) fn read_store(paths: &[PathBuf]) -> Result<Store, ExitCode> {
     let (at, capture) = open_capture(paths)?;
     let facts = capture.as_ref().map(|capture| capture.header().facts.clone());
     let mut store = Store::new(facts.unwrap_or_default());
-    let _learned = read_into(paths, &TermFlags::default(), (at, capture), &mut store, &mut HashMap::new())?;
+    let _learned = read_into(paths, &TermFlags::default(), (at, capture), &mut store, &mut HashMap::new(), &mut BTreeMap::new())?;
     Ok(store)
 }
 
@@ -132,10 +196,11 @@ fn read_into(
     (at, capture): (usize, Option<CaptureFile>),
     store: &mut Store,
     places: &mut HashMap<ObjectKey, Place>,
+    said: &mut BTreeMap<ObjectKey, Vec<Said>>,
 ) -> Result<LearnedRows, ExitCode> {
     let mut learned = LearnedRows::new();
     let (before, rest) = paths.split_at(at);
-    read_objects(before, flags, store, places)?;
+    read_objects(before, flags, store, places, said)?;
     let (Some(capture), Some((path, behind))) = (capture, rest.split_first()) else {
         return Ok(learned);
     };
@@ -152,7 +217,7 @@ fn read_into(
         Ok(())
     });
     read.map_err(|error| unreadable(path, &error))?;
-    read_objects(behind, flags, store, places)?;
+    read_objects(behind, flags, store, places, said)?;
     if !learned.is_empty() {
         eprintln!(
             "note: {file} also has {} decisions on what a control plane told. There are no objects for them: `explain` of one, \
@@ -169,12 +234,13 @@ fn read_objects(
     flags: &TermFlags,
     store: &mut Store,
     places: &mut HashMap<ObjectKey, Place>,
+    said: &mut BTreeMap<ObjectKey, Vec<Said>>,
 ) -> Result<(), ExitCode> {
     while let Some(at) = paths.iter().position(|path| live::is_cluster(path)) {
         let (before, rest) = paths.split_at(at);
         read_manifests(before, flags.keep_going, store, places)?;
         let Some((cluster, behind)) = rest.split_first() else { break };
-        live::read(cluster, flags, store)?;
+        said.extend(live::read(cluster, flags, store)?);
         paths = behind;
     }
     read_manifests(paths, flags.keep_going, store, places)
@@ -206,8 +272,8 @@ fn read_manifests(
     Ok(())
 }
 
-/// What the flags say, and where they say nothing these.
-fn facts(flags: &TermFlags, known: Facts) -> Result<Facts, ExitCode> {
+/// What the flags say, and where they say nothing these. `paths`: a cluster among them is the one whose ConfigMap is meant.
+fn facts(paths: &[PathBuf], flags: &TermFlags, known: Facts) -> Result<Facts, ExitCode> {
     let name = |given: &Option<String>, known: Name| given.as_deref().map_or(known, Name::from);
     let mut facts = Facts {
         cluster_domain: name(&flags.cluster_domain, known.cluster_domain),
@@ -217,7 +283,7 @@ fn facts(flags: &TermFlags, known: Facts) -> Result<Facts, ExitCode> {
         istio: flags.istio.unwrap_or(known.istio),
         ..known
     };
-    match flags.mesh_config.as_deref().map(mesh_config) {
+    match flags.mesh_config.as_deref().map(|path| live::mesh_config(paths, flags, path)) {
         None => {}
         Some(Ok(mesh)) => facts.mesh = mesh,
         Some(Err(problem)) => {

@@ -16,7 +16,7 @@ fn found_in(text: &str, format: Format, limits: &Limits) -> Vec<Found> {
 
 fn line_of(found: &Found) -> String {
     match found {
-        Found::Object { object, position: Position { document, item, line, column } } => {
+        Found::Object { object, position: Position { document, item, line, column }, .. } => {
             let item = item.map_or_else(String::new, |n| format!(".{n}"));
             format!("{} @{line}:{column} in {document}{item}", object.key())
         }

@@ -184,6 +184,10 @@ codes! {
     CANARY_ALLOW: "canary-implicit-allow", Info, "Q11",
         "The policy by which Istio can allow waypoints by itself leaves out the canary",
         "Where PILOT_AUTO_ALLOW_WAYPOINT_POLICY is relied on, allow the canary's service account as well";
+    // Conditions.
+    CONDITION: "condition-disagrees", Warning, "R80",
+        "A condition of the object says otherwise than is decided: the control plane programs something else",
+        "Find out which of the two is right with wayswitch explain, and let both go by the same rules and versions";
     // Policies.
     RULE_WIDENED: "policy-rule-widened", Error, "Q16",
         "All ports or addresses of a field are bad: they are dropped, and the field restricts nothing",

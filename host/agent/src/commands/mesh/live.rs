@@ -1,5 +1,6 @@
 //! The mesh of a running cluster in the place of manifests, and the rules that its ConfigMap names.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,15 +10,20 @@ use anyhow::Context;
 use cluster::config_map::Content;
 use cluster::connect::Cluster;
 use cluster::namespaced_name::NamespacedName;
-use model::{Kind, Store};
+use model::conditions::Said;
+use model::{Facts, Kind, ObjectKey, Store};
 use tokio::sync::watch;
 
 use super::UNREADABLE;
 use crate::cli::{ClusterFlags, TermFlags};
+use crate::kubernetes::mesh_of;
 use crate::rules::{Place, Rules, Wanted};
 
 /// What a path starts with that means a cluster: `cluster:`, or `cluster:CONTEXT`.
 const PREFIX: &str = "cluster:";
+
+/// What a flag starts with that means a ConfigMap in the place of a file.
+const CONFIG_MAP: &str = "configmap:";
 
 /// The ConfigMap whose rules count in a cluster, unless a flag names others: that of a usual installation.
 const USUAL_RULES: &str = "wayswitch-system/wayswitch-rules";
@@ -35,8 +41,12 @@ pub(super) fn is_cluster(path: &Path) -> bool {
     path.to_str().is_some_and(|path| path.starts_with(PREFIX))
 }
 
-/// Reads all objects of a cluster into `store`.
-pub(super) fn read(path: &Path, flags: &TermFlags, store: &mut Store) -> Result<(), ExitCode> {
+/// Reads all objects of a cluster into `store`. The conditions that they have.
+pub(super) fn read(
+    path: &Path,
+    flags: &TermFlags,
+    store: &mut Store,
+) -> Result<BTreeMap<ObjectKey, Vec<Said>>, ExitCode> {
     let read = in_cluster(&flags.cluster, context_of(path), async |cluster| {
         let told = AtomicUsize::new(0);
         let progress = |objects: usize| {
@@ -47,13 +57,7 @@ pub(super) fn read(path: &Path, flags: &TermFlags, store: &mut Store) -> Result<
         };
         Ok(cluster.list(&Kind::ALL, &progress).await?)
     });
-    let listing = read.map_err(|error| {
-        // Whoever meant files forgot to name them.
-        let is_default = path.as_os_str() == PREFIX && flags.cluster.context.is_none();
-        let hint = if is_default { "; manifests are named with -f" } else { "" };
-        eprintln!("{error:#}{hint}");
-        ExitCode::from(UNREADABLE)
-    })?;
+    let listing = read.map_err(|error| unread(path, flags, &error))?;
     for problem in &listing.unread {
         eprintln!("{problem}");
     }
@@ -61,7 +65,66 @@ pub(super) fn read(path: &Path, flags: &TermFlags, store: &mut Store) -> Result<
         return Err(ExitCode::from(UNREADABLE));
     }
     store.apply_all(listing.events);
-    Ok(())
+    Ok(listing.said)
+}
+
+/// The cluster among the paths cannot be asked. Whoever meant files forgot to name them.
+fn unread(path: &Path, flags: &TermFlags, error: &anyhow::Error) -> ExitCode {
+    let is_default = path.as_os_str() == PREFIX && flags.cluster.context.is_none();
+    let hint = if is_default { "; manifests are named with -f" } else { "" };
+    eprintln!("{error:#}{hint}");
+    ExitCode::from(UNREADABLE)
+}
+
+/// What is known without a look at any object: of a cluster its MeshConfig, unless a flag says another. Not to be allowed to
+/// read it is no reason to say nothing; Istio's defaults count then, and that is said.
+pub(super) fn facts(paths: &[PathBuf], flags: &TermFlags) -> Result<Facts, ExitCode> {
+    let mut facts = Facts::default();
+    let Some(path) = paths.iter().find(|path| is_cluster(path)).filter(|_| flags.mesh_config.is_none()) else {
+        return Ok(facts);
+    };
+    // As istiod calls it: that of a revision has the revision in its name.
+    let name = match flags.istio_revision.as_deref().unwrap_or(&facts.istio_revision) {
+        "default" => "istio".to_owned(),
+        revision => format!("istio-{revision}"),
+    };
+    let map = NamespacedName { namespace: facts.mesh.root_namespace.to_string(), name };
+    let read = in_cluster(&flags.cluster, context_of(path), async |cluster| Ok(cluster.config_map(&map).await));
+    let content = match read.map_err(|error| unread(path, flags, &error))? {
+        Ok(content) => content,
+        Err(error @ cluster::error::Error::Forbidden { .. }) => {
+            eprintln!("warning: deciding by the defaults of MeshConfig: {error}");
+            return Ok(facts);
+        }
+        Err(error) => return Err(unread(path, flags, &error.into())),
+    };
+    match mesh_of(&map, &content) {
+        Ok(mesh) => facts.mesh = mesh,
+        Err(why) => {
+            eprintln!("{why}");
+            if !flags.keep_going {
+                return Err(ExitCode::from(UNREADABLE));
+            }
+        }
+    }
+    Ok(facts)
+}
+
+/// MeshConfig of a file, or of `configmap:NAMESPACE/NAME`.
+///
+/// # Errors
+/// One line: it is not there, or cannot be read.
+pub(super) fn mesh_config(paths: &[PathBuf], flags: &TermFlags, path: &Path) -> Result<model::Mesh, String> {
+    let Some(name) = path.to_str().and_then(|path| path.strip_prefix(CONFIG_MAP)) else {
+        return super::mesh_config(path);
+    };
+    let map: NamespacedName = name.parse().map_err(|error| format!("--mesh-config: {error}"))?;
+    let context = paths.iter().find(|path| is_cluster(path)).and_then(|path| context_of(path));
+    match in_cluster(&flags.cluster, context, async |cluster| Ok(cluster.config_map(&map).await?)) {
+        Ok(Content::Missing) => Err(format!("ConfigMap {map} does not exist")),
+        Ok(content) => mesh_of(&map, &content),
+        Err(error) => Err(format!("{error:#}")),
+    }
 }
 
 /// The rules that decide: those that `--rules` names, or the usual ones of the cluster that is read; none: the flags say.
@@ -105,7 +168,7 @@ pub(super) fn rules(paths: &[PathBuf], flags: &TermFlags, store: &Store) -> Resu
 /// # Errors
 /// The name is none, or the cluster cannot be asked.
 pub(crate) fn place(flags: &ClusterFlags, context: Option<String>, rules: &str) -> anyhow::Result<Place> {
-    match rules.strip_prefix("configmap:") {
+    match rules.strip_prefix(CONFIG_MAP) {
         None => Ok(Place::Folder(rules.into())),
         Some(name) => config_map(flags, context, name),
     }

@@ -77,7 +77,7 @@ fn items_of_a_long_list_are_handed_on_one_at_a_time() {
         let mut objects = 0;
         let mut problems = 0;
         read_text(&"long".into(), &text, format, &Limits::default(), &mut |found| match found {
-            Found::Object { object, position } => {
+            Found::Object { object, position, .. } => {
                 assert_eq!((&*object.meta().name, position.item), (&*format!("p{objects}"), Some(objects + 1)));
                 objects += 1;
             }
