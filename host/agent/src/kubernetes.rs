@@ -30,7 +30,7 @@ use crate::sources::{Source, Sources};
 use crate::watch::Bell;
 
 mod progress;
-mod saved;
+pub(crate) mod saved;
 
 use progress::Progress;
 

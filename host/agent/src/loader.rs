@@ -11,7 +11,7 @@ use engine::{Candidate, Engine, Refusal};
 use model::Store;
 
 use crate::conductor::Message;
-use crate::rules::{Fingerprint, Rules, Wanted};
+use crate::rules::{Fingerprint, Kept, Rules, Wanted};
 use crate::sources::Sources;
 use crate::watch::{Due, Watch};
 
@@ -31,6 +31,8 @@ pub(crate) struct Loader {
     pub(crate) stop: Arc<AtomicBool>,
     /// All of them must have been read whole once.
     pub(crate) sources: Sources,
+    /// Where the rules in force are kept for a start while a roll-out is paused, if anywhere.
+    pub(crate) kept: Option<Kept>,
 }
 
 impl Loader {
@@ -43,10 +45,10 @@ impl Loader {
             }
             std::thread::sleep(SYNC_POLL);
         }
-        let mut last = Last::Nothing;
+        let mut state = State { last: Last::Nothing, in_force: false, may_resume: self.kept.is_some() };
         let mut due = Due::Changed(Instant::now());
         loop {
-            if self.look(due, &mut last).is_err() {
+            if self.look(due, &mut state).is_err() {
                 return;
             }
             match watch.next(&|| self.stop.load(Ordering::Acquire)) {
@@ -57,7 +59,7 @@ impl Loader {
     }
 
     /// Reads the rules and, if they say something new, tries it.
-    fn look(&self, due: Due, last: &mut Last) -> Result<(), ConductorGone> {
+    fn look(&self, due: Due, state: &mut State) -> Result<(), ConductorGone> {
         let at = match due {
             Due::Changed(at) => at,
             Due::Routine => Instant::now(),
@@ -67,18 +69,18 @@ impl Loader {
             Err(unreadable) => {
                 // Said once, and not again with every look, until something else happens.
                 let reason = unreadable.refusal.reason.clone();
-                if matches!(last, Last::Unreadable(said) if *said == reason) {
+                if matches!(&state.last, Last::Unreadable(said) if *said == reason) {
                     return Ok(());
                 }
-                *last = Last::Unreadable(reason);
+                state.last = Last::Unreadable(reason);
                 return self.send(Message::Refused { named: unreadable.component, refusal: unreadable.refusal });
             }
         };
         // Who is new to a roll-out that is paused takes what it says: something must decide.
-        if wanted.paused && matches!(last, Last::Accepted(_)) {
+        if wanted.paused && (state.in_force || self.resume(at, state)?) {
             return Ok(());
         }
-        let before = match last {
+        let before = match &state.last {
             Last::Accepted(fingerprint) if *fingerprint == wanted.fingerprint => return Ok(()),
             Last::Refused(refused) if refused.fingerprint == wanted.fingerprint => {
                 if Instant::now() < refused.again {
@@ -88,17 +90,49 @@ impl Loader {
             }
             _ => None,
         };
-        let fingerprint = wanted.fingerprint;
-        *last = match self.attempt(wanted, at, before.as_ref().map(|before| &before.refusal))? {
-            None => Last::Accepted(fingerprint),
-            Some(refusal) => Last::Refused(Refused::new(fingerprint, refusal, before)),
-        };
+        match self.attempt(&wanted, at, before.as_ref().map(|before| &before.refusal))? {
+            None => {
+                state.accept(&wanted);
+                self.keep(&wanted);
+            }
+            Some(refusal) => state.last = Last::Refused(Refused::new(wanted.fingerprint, refusal, before)),
+        }
         Ok(())
     }
 
+    /// Goes on with the rules that were in force on this node before the agent started, if there are any that still may.
+    fn resume(&self, at: Instant, state: &mut State) -> Result<bool, ConductorGone> {
+        let kept = self.kept.as_ref().filter(|_| std::mem::take(&mut state.may_resume));
+        let wanted = match kept.and_then(|kept| kept.load(&self.rules)) {
+            None => return Ok(false),
+            Some(Err(it)) => {
+                tracing::warn!(component = %it.component, "the rules that were in force here may not decide any more: {}", it.refusal);
+                return Ok(false);
+            }
+            Some(Ok(wanted)) => wanted,
+        };
+        tracing::info!(component = %wanted.component, "the roll-out is paused: going on with the rules that were in force here");
+        let is_accepted = self.attempt(&wanted, at, None)?.is_none();
+        if is_accepted {
+            state.accept(&wanted);
+        }
+        Ok(is_accepted)
+    }
+
+    fn keep(&self, wanted: &Wanted) {
+        if let Some(Err(error)) = self.kept.as_ref().map(|kept| kept.keep(wanted)) {
+            tracing::warn!("the rules in force cannot be kept for a start while a roll-out is paused: {error:#}");
+        }
+    }
+
     /// Tries rules. What is refused as it was `before` is not told once more.
-    fn attempt(&self, wanted: Wanted, at: Instant, before: Option<&Refusal>) -> Result<Option<Refusal>, ConductorGone> {
-        let named = wanted.component;
+    fn attempt(
+        &self,
+        wanted: &Wanted,
+        at: Instant,
+        before: Option<&Refusal>,
+    ) -> Result<Option<Refusal>, ConductorGone> {
+        let named = wanted.component.clone();
         tracing::info!(component = %named, bytes = wanted.source.bytes.len(), again = before.is_some(), "trying new rules");
         let store = self.store.load_full();
         // The number is given when it is published.
@@ -124,6 +158,22 @@ impl Loader {
 }
 
 struct ConductorGone;
+
+/// How far the loader is.
+struct State {
+    last: Last,
+    /// Some rules are.
+    in_force: bool,
+    /// What an earlier agent had in force was not tried yet.
+    may_resume: bool,
+}
+
+impl State {
+    fn accept(&mut self, wanted: &Wanted) {
+        self.last = Last::Accepted(wanted.fingerprint);
+        self.in_force = true;
+    }
+}
 
 enum Last {
     Nothing,

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 mod config;
 mod edit;
 mod files;
+mod kept;
 mod located;
 mod pins;
 mod rollout;
@@ -22,6 +23,7 @@ mod rollout;
 pub(crate) use config::{RulesConfig, Variant};
 pub(crate) use edit::{Edit, edited};
 use files::{Files, Folder, Watched, read_bounded};
+pub(crate) use kept::Kept;
 pub(crate) use located::rules_of;
 pub(crate) use pins::Pins;
 pub(crate) use rollout::Rollout;
@@ -51,6 +53,8 @@ pub(crate) struct Wanted {
     pub(crate) paused: bool,
     /// Equal for two readings that say the same.
     pub(crate) fingerprint: Fingerprint,
+    /// What led to this and nothing else, as a `config.yaml` would say it.
+    pub(crate) said: Arc<str>,
 }
 
 /// Tells whether two readings say the same.
@@ -142,6 +146,13 @@ impl Rules {
         // One byte more than allowed is read, so that the engine refuses it with its size.
         let bytes_max = (limits.component_bytes_max as u64).saturating_add(1);
         let bytes = self.component(files, &component, bytes_max).map_err(|reason| refuse(Stage::Fetch, reason))?;
+        self.admitted(config, variant, bytes)
+    }
+
+    /// The same with the component at hand, if it is one that may decide.
+    fn admitted(&self, config: &RulesConfig, variant: Variant<'_>, bytes: Arc<[u8]>) -> Result<Wanted, Unreadable> {
+        let component = variant.component.clone();
+        let refuse = |stage, reason| Unreadable { component: component.clone(), refusal: Refusal::new(stage, reason) };
         if let Some(pins) = self.pins.as_ref().filter(|_| component != BUILT_IN) {
             pins.admit(&bytes).map_err(|reason| refuse(Stage::Digest, reason))?;
         }
@@ -153,9 +164,10 @@ impl Rules {
             unresolved: config.unresolved.map(Into::into),
         };
         let fingerprint = fingerprint(config, variant, &bytes);
-        let source = Source { bytes, pin: variant.sha256.clone(), terms, limits };
+        let said = config.alone(variant).into();
+        let source = Source { bytes, pin: variant.sha256.clone(), terms, limits: config.limits() };
         let paused = config.rollout.as_ref().is_some_and(|rollout| rollout.paused);
-        Ok(Wanted { component, source, changes_max: config.changes_max, paused, fingerprint })
+        Ok(Wanted { component, source, changes_max: config.changes_max, paused, fingerprint, said })
     }
 
     fn component(&self, files: &dyn Files, name: &str, bytes_max: u64) -> Result<Arc<[u8]>, String> {

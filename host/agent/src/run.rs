@@ -27,7 +27,7 @@ use crate::kubernetes::{Following, Watched};
 use crate::loader::Loader;
 use crate::manifests::{Manifests, first_look};
 use crate::published::{Published, TableSink};
-use crate::rules::rules_of;
+use crate::rules::{Kept, rules_of};
 use crate::serving::until_signalled;
 use crate::sources::{Source, Sources};
 use crate::status::{Status, Writing};
@@ -91,6 +91,7 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
         conductor: messages.clone(),
         stop: Arc::clone(&stop),
         sources,
+        kept: config.kubernetes.as_ref().and_then(|it| it.state.clone()).map(Kept::new),
     };
     // Not waited for at the end: it may be compiling for seconds, and nothing it does alone has an effect.
     let _loader = spawn("loader", move || loader.run(watch))?;

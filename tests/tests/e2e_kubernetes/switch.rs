@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tests::candidate::artifact;
+use tests::demo::agent::Agent;
 use tests::demo::patience::wait_for;
 use tests::packed;
 
@@ -95,6 +96,36 @@ fn a_swap_that_would_change_too_much_is_refused_by_name() -> Result<()> {
     ensure!(reason.contains("refused at guard") && reason.contains("bookinfo/loose"), "{reason}");
     cluster.configure(&format!("{BLOCKING}changesMax: 1000\n"))?;
     cluster.wait_running("the same with room", |it| it["state"] == "active" && it["rules"] == 2)?;
+    Ok(())
+}
+
+#[test]
+fn a_roll_out_that_is_paused_stays_paused_over_a_restart() -> Result<()> {
+    let rollout = |settings: &str| {
+        format!(
+            "component: builtin:istio\nrollout:\n  component: builtin:istio\n  settings: {settings}\n  share: 100\n"
+        )
+    };
+    let (old, new) = (r#"{"unbound":"blocked"}"#, r#"{"unbound":"direct"}"#);
+    let cluster = Cluster::start(&rollout(old))?;
+    let state = ["--kubernetes-state".into(), cluster.folder.path().join("state").into()];
+    let settings = |agent: &Agent| anyhow::Ok(agent.admin().value("/rules")?["active"]["settings"].clone());
+    let agent = cluster.ready(&state)?;
+    assert_eq!(settings(&agent)?, old);
+    cluster.configure(&format!("{}  paused: true\n", rollout(new)))?;
+    agent.stop()?;
+    let agent = cluster.ready(&state)?;
+    assert_eq!(settings(&agent)?, old, "as before it was stopped");
+    // Without anything kept something must decide.
+    let elsewhere = ["--kubernetes-state".into(), cluster.folder.path().join("other").into()];
+    drop(agent);
+    let agent = cluster.ready(&elsewhere)?;
+    assert_eq!(settings(&agent)?, new);
+    drop(agent);
+    let agent = cluster.ready(&state)?;
+    assert_eq!(settings(&agent)?, old);
+    cluster.printed(&["rollout", "resume"])?;
+    wait_for("the roll-out", PATIENCE, || Ok((settings(&agent)? == new).then_some(())))?;
     Ok(())
 }
 

@@ -19,7 +19,8 @@ use crate::config::{AdminAddress, DEFAULT_ADMIN, admin_address};
 
 /// What an agent writes into its folders, and nothing else: a folder that has more is somebody's.
 const OF_XDS: [&str; 3] = ["shared", "private", "state"];
-const OF_OBJECTS: [&str; 3] = ["objects.capture", "objects.damaged", ".objects.capture.new"];
+const OF_OBJECTS: [&str; 5] =
+    ["objects.capture", "objects.damaged", ".objects.capture.new", "rules.kept", ".rules.kept.new"];
 /// The saved ConfigMaps have names of their own.
 const CONFIG_MAPS: &str = ".configmap";
 
@@ -174,13 +175,15 @@ mod tests {
         for path in ["xds/private", "state"] {
             fs::create_dir_all(at(path)).unwrap();
         }
-        for path in ["xds/private/token", "state/objects.capture", "state/a.b.configmap", "state/notes"] {
+        for path in
+            ["xds/private/token", "state/rules.kept", "state/objects.capture", "state/a.b.configmap", "state/notes"]
+        {
             fs::write(at(path), "x").unwrap();
         }
         drop(std::os::unix::net::UnixListener::bind(at("admin.sock")).unwrap());
         run(&flags(folder.path())).unwrap();
         assert!(!at("xds").exists() && !at("admin.sock").exists() && !at("state/objects.capture").exists());
-        assert!(at("state/notes").exists() && !at("state/a.b.configmap").exists());
+        assert!(!at("state/rules.kept").exists() && at("state/notes").exists() && !at("state/a.b.configmap").exists());
         run(&flags(folder.path())).unwrap();
     }
 

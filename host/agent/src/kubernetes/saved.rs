@@ -114,7 +114,7 @@ fn save(folder: &Path, store: &Store) -> anyhow::Result<()> {
 }
 
 /// Written beside, then put in its place: whoever reads it finds a whole one.
-fn replace(
+pub(crate) fn replace(
     folder: &Path,
     name: &str,
     write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,

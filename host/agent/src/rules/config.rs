@@ -3,7 +3,7 @@
 use engine::Limits;
 use model::decision::Choice;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{CONFIG_FILE, Rollout};
 use crate::cli::Unresolved;
@@ -42,7 +42,7 @@ pub(crate) struct RulesConfig {
     pub(crate) rollout: Option<Rollout>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Fallback {
     Direct,
@@ -67,7 +67,7 @@ impl From<Fallback> for Choice {
 }
 
 /// Limits that `config.yaml` may tighten.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct LimitsConfig {
     /// Bytes of the component.
@@ -123,6 +123,14 @@ impl RulesConfig {
 
     pub(super) fn limits(&self) -> Limits {
         self.limits.limits()
+    }
+
+    /// The text, in one line, of a configuration that says this for all nodes and nothing else.
+    pub(super) fn alone(&self, variant: Variant<'_>) -> String {
+        let Variant { component, sha256, settings } = variant;
+        serde_json::json!({ "component": component, "sha256": sha256, "settings": settings, "denied": self.denied,
+            "undecided": self.undecided, "unresolved": self.unresolved, "limits": self.limits, "changesMax": self.changes_max })
+        .to_string()
     }
 
     /// What counts beside the component, for a comparison.
