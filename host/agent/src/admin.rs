@@ -18,6 +18,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use cluster::node_rules::Phase;
 use model::Store;
 use model::table::{RowKey, RowKind};
 use serde::Deserialize;
@@ -186,9 +187,13 @@ async fn rules(State(admin): State<Admin>) -> Json<Value> {
         json!({ "component": active.named, "facts": active.component.facts(),
             "description": **active.component.description(), "settings": &*active.terms.settings })
     });
+    let waiting = {
+        let running = admin.published.running.borrow();
+        (running.state == Phase::Waiting && !running.reason.is_empty()).then(|| running.reason.clone())
+    };
     let degraded = table.iter().filter(|(_, row)| row.degraded.is_some()).count();
     Json(json!({ "rules": rules, "revision": table.revision, "decisions": table.len(), "degraded": degraded,
-        "active": active, "history": *history }))
+        "active": active, "waiting": waiting, "history": *history }))
 }
 
 #[derive(Deserialize)]

@@ -70,6 +70,10 @@ pub struct AgentFlags {
     /// Milliseconds without a further change before a change of rules or manifests is acted on [default: 50]
     #[arg(long, env = "WAYSWITCH_DEBOUNCE_MS", value_name = "MS")]
     pub debounce_ms: Option<u64>,
+    /// Seconds over which nodes spread the compiling of a large component that a watched ConfigMap brings, each with a place of its
+    /// own; at most 300, 0: all at once [default: 5]
+    #[arg(long, env = "WAYSWITCH_COMPILE_SPREAD", value_name = "SECONDS")]
+    pub compile_spread: Option<u64>,
     /// DNS suffix of the cluster [default: cluster.local]
     #[arg(long, env = "WAYSWITCH_CLUSTER_DOMAIN")]
     pub cluster_domain: Option<String>,
@@ -173,6 +177,8 @@ pub struct AgentConfig {
     pub xds: Option<XdsConfig>,
     /// Quiet time before a change is acted on.
     pub debounce: Duration,
+    /// Over how long nodes spread the compiling of a large component.
+    pub compile_spread: Duration,
     /// Where Istio's MeshConfig is, if somewhere.
     pub mesh_config: Option<Located>,
     /// The cluster, if anything of it is needed.
@@ -263,6 +269,7 @@ impl AgentFlags {
             record_passed: self.record_passed.or(file.record_passed),
             entries_max: self.entries_max.or(file.entries_max),
             debounce_ms: self.debounce_ms.or(file.debounce_ms),
+            compile_spread: self.compile_spread.or(file.compile_spread),
             cluster_domain: self.cluster_domain.or(file.cluster_domain),
             network: self.network.or(file.network),
             cluster_id: self.cluster_id.or(file.cluster_id),
@@ -310,6 +317,10 @@ impl AgentFlags {
         if debounce_ms > 60_000 {
             bail!("--debounce-ms {debounce_ms}: at most 60000");
         }
+        let compile_spread = self.compile_spread.unwrap_or(5);
+        if compile_spread > 300 {
+            bail!("--compile-spread {compile_spread}: at most 300");
+        }
         let components = self.components.iter().map(std::path::absolute).collect::<Result<_, _>>();
         let components = components.context("--components: the working directory is not known")?;
         let istio = self.istio.as_deref().map(str::parse).transpose();
@@ -344,6 +355,7 @@ impl AgentFlags {
             redirect,
             xds,
             debounce: Duration::from_millis(debounce_ms),
+            compile_spread: Duration::from_secs(compile_spread),
             mesh_config,
             facts: Facts {
                 cluster_domain: name(self.cluster_domain, defaults.cluster_domain),
@@ -433,6 +445,7 @@ mod tests {
         check(AgentFlags { admin: Some("0.0.0.0:1".into()), ..flags() }, "only loopback");
         check(AgentFlags { admin: Some("here".into()), ..flags() }, "neither unix:PATH");
         check(AgentFlags { debounce_ms: Some(60_001), ..flags() }, "--debounce-ms 60001");
+        check(AgentFlags { compile_spread: Some(301), ..flags() }, "--compile-spread 301");
         check(AgentFlags { istio: Some("1.99".into()), ..flags() }, "--istio: \"1.99\" is no version of Istio");
     }
 

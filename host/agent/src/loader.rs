@@ -7,13 +7,17 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use engine::{Candidate, Engine, Refusal};
+use cluster::node_rules::Phase;
+use engine::{Candidate, Engine, Refusal, Stage};
 use model::Store;
 
 use crate::conductor::Message;
-use crate::rules::{Fingerprint, Kept, Rules, Wanted};
+use crate::published::Published;
+use crate::rules::{Fingerprint, Kept, Place, Rules, Wanted};
 use crate::sources::Sources;
 use crate::watch::{Due, Watch};
+
+mod turn;
 
 /// How often is looked whether the objects are there by now.
 const SYNC_POLL: Duration = Duration::from_millis(20);
@@ -31,6 +35,10 @@ pub(crate) struct Loader {
     pub(crate) stop: Arc<AtomicBool>,
     /// All of them must have been read whole once.
     pub(crate) sources: Sources,
+    /// Over how long nodes spread the compiling of a large component.
+    pub(crate) spread: Duration,
+    /// Who waits says so.
+    pub(crate) published: Arc<Published>,
     /// Where the rules in force are kept for a start while a roll-out is paused, if anywhere.
     pub(crate) kept: Option<Kept>,
 }
@@ -64,33 +72,98 @@ impl Loader {
             Due::Changed(at) => at,
             Due::Routine => Instant::now(),
         };
+        let Some((wanted, before)) = self.news(at, state)? else { return Ok(()) };
+        if !self.has_to_wait(&wanted, state) {
+            return self.put_in_charge(wanted, before, at, state);
+        }
+        let running = self.published.running.borrow().clone();
+        if !self.wait(&wanted) {
+            return Ok(());
+        }
+        // Whatever came meanwhile counts instead.
+        let done = match self.news(Instant::now(), state)? {
+            Some((wanted, before)) => self.put_in_charge(wanted, before, Instant::now(), state),
+            None => Ok(()),
+        };
+        // Nothing came of it that said how it stands.
+        self.published.running.send_if_modified(|now| {
+            let is_waiting = now.state == Phase::Waiting;
+            if is_waiting {
+                *now = running;
+            }
+            is_waiting
+        });
+        done
+    }
+
+    /// Whether it had better not be compiled by all nodes at the same time. At a start nobody waits.
+    fn has_to_wait(&self, wanted: &Wanted, state: &State) -> bool {
+        let bytes = &wanted.source.bytes;
+        let is_heard_by_all = matches!(self.rules.place, Place::ConfigMap(..));
+        state.in_force && is_heard_by_all && bytes.len() >= turn::LARGE && !self.engine.is_compiled(bytes)
+    }
+
+    /// Waits for this node's turn; false when it is time to stop.
+    fn wait(&self, wanted: &Wanted) -> bool {
+        let wait = turn::wait_of(&self.rules.node, self.spread);
+        let (component, seconds) = (&wanted.component, wait.as_secs_f64());
+        let why = format!(
+            "{component}: {} bytes are compiled {seconds:.1} s from now, for nodes take turns",
+            wanted.source.bytes.len()
+        );
+        tracing::info!("{why}");
+        self.published.running.send_modify(|running| (running.state, running.reason) = (Phase::Waiting, why));
+        let until = Instant::now() + wait;
+        while Instant::now() < until {
+            if self.stop.load(Ordering::Acquire) {
+                return false;
+            }
+            std::thread::sleep(SYNC_POLL.min(until.saturating_duration_since(Instant::now())));
+        }
+        true
+    }
+
+    /// Reads the rules: what is to be tried, with how it was refused before; none: nothing.
+    fn news(&self, at: Instant, state: &mut State) -> Result<Option<(Wanted, Option<Refused>)>, ConductorGone> {
         let wanted = match self.rules.read(&self.store.load().facts().node.labels) {
             Ok(wanted) => wanted,
             Err(unreadable) => {
                 // Said once, and not again with every look, until something else happens.
                 let reason = unreadable.refusal.reason.clone();
                 if matches!(&state.last, Last::Unreadable(said) if *said == reason) {
-                    return Ok(());
+                    return Ok(None);
                 }
                 state.last = Last::Unreadable(reason);
-                return self.send(Message::Refused { named: unreadable.component, refusal: unreadable.refusal });
+                self.send(Message::Refused { named: unreadable.component, refusal: unreadable.refusal })?;
+                return Ok(None);
             }
         };
         // Who is new to a roll-out that is paused takes what it says: something must decide.
         if wanted.paused && (state.in_force || self.resume(at, state)?) {
-            return Ok(());
+            return Ok(None);
         }
         let before = match &state.last {
-            Last::Accepted(fingerprint) if *fingerprint == wanted.fingerprint => return Ok(()),
+            Last::Accepted(fingerprint) if *fingerprint == wanted.fingerprint => return Ok(None),
             Last::Refused(refused) if refused.fingerprint == wanted.fingerprint => {
                 if Instant::now() < refused.again {
-                    return Ok(());
+                    return Ok(None);
                 }
                 Some(refused.clone())
             }
             _ => None,
         };
-        match self.attempt(&wanted, at, before.as_ref().map(|before| &before.refusal))? {
+        Ok(Some((wanted, before)))
+    }
+
+    fn put_in_charge(
+        &self,
+        wanted: Wanted,
+        before: Option<Refused>,
+        at: Instant,
+        state: &mut State,
+    ) -> Result<(), ConductorGone> {
+        let is_aside = state.in_force && wanted.source.bytes.len() >= turn::LARGE;
+        match self.attempt(&wanted, is_aside, at, before.as_ref().map(|before| &before.refusal))? {
             None => {
                 state.accept(&wanted);
                 self.keep(&wanted);
@@ -112,7 +185,7 @@ impl Loader {
             Some(Ok(wanted)) => wanted,
         };
         tracing::info!(component = %wanted.component, "the roll-out is paused: going on with the rules that were in force here");
-        let is_accepted = self.attempt(&wanted, at, None)?.is_none();
+        let is_accepted = self.attempt(&wanted, false, at, None)?.is_none();
         if is_accepted {
             state.accept(&wanted);
         }
@@ -125,10 +198,11 @@ impl Loader {
         }
     }
 
-    /// Tries rules. What is refused as it was `before` is not told once more.
+    /// Tries rules, `is_aside` from all that runs here. What is refused as it was `before` is not told once more.
     fn attempt(
         &self,
         wanted: &Wanted,
+        is_aside: bool,
         at: Instant,
         before: Option<&Refusal>,
     ) -> Result<Option<Refusal>, ConductorGone> {
@@ -136,7 +210,14 @@ impl Loader {
         tracing::info!(component = %named, bytes = wanted.source.bytes.len(), again = before.is_some(), "trying new rules");
         let store = self.store.load_full();
         // The number is given when it is published.
-        match Candidate::prepare(&self.engine, &wanted.source, 0, &store) {
+        let prepare = || Candidate::prepare(&self.engine, &wanted.source, 0, &store);
+        let prepared = if is_aside {
+            turn::aside(prepare)
+                .unwrap_or_else(|error| Err(Refusal::new(Stage::Compile, format!("no thread to compile in: {error}"))))
+        } else {
+            prepare()
+        };
+        match prepared {
             Ok(candidate) => {
                 let (done, outcome) = sync_channel(1);
                 let changes_max = wanted.changes_max;

@@ -91,6 +91,8 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
         conductor: messages.clone(),
         stop: Arc::clone(&stop),
         sources,
+        spread: config.compile_spread,
+        published: Arc::clone(&published),
         kept: config.kubernetes.as_ref().and_then(|it| it.state.clone()).map(Kept::new),
     };
     // Not waited for at the end: it may be compiling for seconds, and nothing it does alone has an effect.

@@ -77,7 +77,7 @@ pub struct Running {
     pub digest: String,
     /// How it stands with the newest rules.
     pub state: Phase,
-    /// Why, where they were refused.
+    /// Why, where they were refused or have to wait.
     pub reason: String,
     /// Since when the rules are in force.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -69,6 +69,18 @@ mod parking {
     }
 }
 
+/// Compiles with threads of its own, which have the priority of this one. Those of the process have that of whoever happened to
+/// compile first.
+fn compile_here(
+    engine: &wasmtime::Engine,
+    bytes: &[u8],
+) -> Result<wasmtime::Result<wasmtime::component::Component>, Refusal> {
+    let threads = rayon::ThreadPoolBuilder::new().thread_name(|at| format!("compile-{at}")).build();
+    let threads =
+        threads.map_err(|error| Refusal::new(Stage::Compile, format!("no threads to compile in: {error}")))?;
+    Ok(threads.install(|| wasmtime::component::Component::from_binary(engine, bytes)))
+}
+
 /// What is known of a loaded component.
 #[derive(Clone, Debug, Serialize)]
 pub struct Facts {
@@ -162,6 +174,12 @@ impl Engine {
         Ok(component)
     }
 
+    /// Whether it was compiled lately: loading it takes next to no time.
+    pub fn is_compiled(&self, bytes: &[u8]) -> bool {
+        let digest = hex(&Sha256::digest(bytes));
+        self.shared.compiled.load().iter().any(|it| it.digest == digest)
+    }
+
     /// Compilation cannot be interrupted, so it runs aside and is given up when its time is over.
     fn compile(&self, bytes: &[u8], limit: Duration) -> Result<wasmtime::component::Component, Refusal> {
         let limited = |reason: &str| Refusal {
@@ -180,7 +198,7 @@ impl Engine {
         let (engine, bytes) = (self.shared.wasmtime.clone(), bytes.to_vec());
         let (done, result) = mpsc::sync_channel(1);
         let work = move || {
-            let compiled = wasmtime::component::Component::from_binary(&engine, &bytes);
+            let compiled = compile_here(&engine, &bytes);
             drop(held);
             // Nobody listens once the time is over.
             let _gone = done.send(compiled);
@@ -190,8 +208,9 @@ impl Engine {
             .spawn(work)
             .map_err(|error| Refusal::new(Stage::Compile, format!("no thread to compile in: {error}")))?;
         match result.recv_timeout(limit) {
-            Ok(Ok(component)) => Ok(component),
-            Ok(Err(error)) => Err(self.invalid(&chain(&error))),
+            Ok(Ok(Ok(component))) => Ok(component),
+            Ok(Ok(Err(error))) => Err(self.invalid(&chain(&error))),
+            Ok(Err(refusal)) => Err(refusal),
             Err(mpsc::RecvTimeoutError::Timeout) => Err(limited("compiling did not end in time")),
             Err(mpsc::RecvTimeoutError::Disconnected) => Err(Refusal::new(Stage::Compile, "the compiler gave up")),
         }

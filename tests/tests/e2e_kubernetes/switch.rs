@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tests::candidate::artifact;
 use tests::demo::agent::Agent;
@@ -97,6 +97,72 @@ fn a_swap_that_would_change_too_much_is_refused_by_name() -> Result<()> {
     cluster.configure(&format!("{BLOCKING}changesMax: 1000\n"))?;
     cluster.wait_running("the same with room", |it| it["state"] == "active" && it["rules"] == 2)?;
     Ok(())
+}
+
+/// Milliseconds of the processor's time and niceness of threads whose names begin so, as the kernel counts them.
+fn threads(agent: &Agent, name: &str) -> Result<Vec<i64>> {
+    let mut nice = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{}/task", agent.id()))? {
+        // It may be gone by now.
+        let Ok(stat) = std::fs::read_to_string(task?.path().join("stat")) else { continue };
+        let (head, tail) = stat.rsplit_once(')').context("no name in it")?;
+        if head.split_once('(').is_some_and(|(_, named)| named.starts_with(name)) {
+            nice.push(tail.split_whitespace().nth(16).context("no niceness in it")?.parse()?);
+        }
+    }
+    Ok(nice)
+}
+
+#[test]
+fn a_large_component_is_compiled_at_the_turn_of_the_node_by_threads_that_are_nice() -> Result<()> {
+    let cluster = Cluster::start(BUILT_IN)?;
+    let mut agent = cluster.ready(&["--compile-spread".into(), "20".into()])?;
+    // A section that nobody reads makes it large, and is packed to next to nothing.
+    let mut large = artifact("service-account")?;
+    let name = b"\x04size";
+    large.push(0);
+    large.extend(leb128(name.len() + (600 << 10)));
+    large.extend(name);
+    large.resize(large.len() + (600 << 10), 0);
+    let config = json!({ "config.yaml": "component: large.wasm.gz\n" });
+    let before = Instant::now();
+    cluster.configure_with(config, json!({ "large.wasm.gz": packed::base64(&packed::gzip(&large)?) }))?;
+    let waiting = wait_for("the node to wait", PATIENCE, || {
+        let rules = agent.admin().value("/rules")?;
+        Ok(rules["waiting"].as_str().map(str::to_owned).or((rules["rules"] == 2).then(String::new)))
+    })?;
+    let seconds =
+        waiting.split(" are compiled ").nth(1).and_then(|it| it.split(' ').next()).context(waiting.clone())?;
+    let seconds: f64 = seconds.parse()?;
+    let mut nice = Vec::new();
+    let swapped = wait_for("the swap", PATIENCE, || {
+        nice.extend(threads(&agent, "candidate")?);
+        nice.extend(threads(&agent, "compile")?);
+        Ok((agent.admin().value("/rules")?["rules"] == 2).then(|| before.elapsed()))
+    })?;
+    agent.check_running()?;
+    ensure!(swapped.as_secs_f64() >= seconds - 0.1, "{swapped:?} is less than {seconds} s");
+    ensure!(nice.iter().all(|it| *it >= 10), "{nice:?}");
+    ensure!(agent.admin().value("/rules")?["waiting"].is_null());
+    // What was compiled lately needs no turn, nor does a start.
+    cluster.configure(BUILT_IN)?;
+    cluster.wait_running("the rules before", |it| it["rules"] == 3)?;
+    ensure!(agent.log()?.matches("for nodes take turns").count() == 1);
+    Ok(())
+}
+
+/// As WebAssembly writes a size.
+fn leb128(mut value: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = (value & 0x7f) as u8;
+        value >>= 7;
+        if value == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
 }
 
 #[test]

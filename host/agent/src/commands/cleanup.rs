@@ -52,11 +52,11 @@ pub(crate) fn run(flags: &CleanupFlags) -> anyhow::Result<ExitCode> {
         told(path, remove_socket(path).with_context(|| path.display().to_string())?, "admin socket");
     }
     for (folder, names, what) in [
-        (&flags.xds_dir, OF_XDS, "certificates, token and saved mesh"),
-        (&flags.kubernetes_state, OF_OBJECTS, "saved objects"),
+        (&flags.xds_dir, OF_XDS.as_slice(), "certificates, token and saved mesh"),
+        (&flags.kubernetes_state, OF_OBJECTS.as_slice(), "saved objects"),
     ] {
         if let Some(folder) = folder {
-            told(folder, remove(folder, &names).with_context(|| folder.display().to_string())?, what);
+            told(folder, remove(folder, names).with_context(|| folder.display().to_string())?, what);
         }
     }
     Ok(ExitCode::SUCCESS)

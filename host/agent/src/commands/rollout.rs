@@ -104,7 +104,7 @@ fn print(out: &mut impl Write, config: &RulesConfig, nodes: &[NodeRules]) -> std
     )?;
     for NodeRules { node, running } in nodes {
         let since = running.since.map(|it| it.to_string()).unwrap_or_default();
-        let why = if running.state == Phase::Refused { &running.reason } else { &since };
+        let why = if running.state == Phase::Active { &since } else { &running.reason };
         let (rules, component, digest) = (running.rules, &running.component, &running.digest);
         let state = running.state.as_str();
         writeln!(out, "{node:width$}  {rules:>5}  {component:wide$}  {digest:12}  {state:8}  {why}")?;
