@@ -7,8 +7,8 @@
 //! so that no client of ours is both tested and believed.
 //!
 //! Covered: RBAC as it is rendered in `deploy/`, right by right; tokens of service accounts and their review; server-side apply,
-//! NodeRules and Events; a ConfigMap as the switch; a start without the API server's consent; waypoints and enrolment; taking it all
-//! away. Not covered here: load, dropped and lying watches (`e2e_kubernetes`, against a server of ours), the DaemonSet on a node with a
+//! NodeRules and Events; a ConfigMap as the switch; a start without the API server's consent; waypoints and enrolment; one agent that
+//! leads and writes, and one that stood still; taking it all away. Not covered here: load, dropped and lying watches (`e2e_kubernetes`, against a server of ours), the DaemonSet on a node with a
 //! container runtime, the chart's templates (`deploy-checks`), istiod and ztunnel (`e2e_ztunnel`).
 
 #![expect(
@@ -33,6 +33,9 @@ mod ground;
 
 #[path = "e2e_cluster/kubectl.rs"]
 mod kubectl;
+
+#[path = "e2e_cluster/leading.rs"]
+mod leading;
 
 #[path = "e2e_cluster/node.rs"]
 mod node;

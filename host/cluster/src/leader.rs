@@ -207,8 +207,10 @@ impl Campaign<'_> {
             Ok(Err(Error::Conflict { .. })) => {
                 // Somebody was faster. What it looks like now is told by the watch as well, but later.
                 self.election.failed(BootTime::now().after(AGAIN));
-                if let Ok(Ok(lease)) = tokio::time::timeout(AGAIN, self.api.get_opt(&self.candidate.lease)).await {
-                    self.seen(lease.as_ref(), BootTime::now());
+                match tokio::time::timeout(AGAIN, self.api.get_opt(&self.candidate.lease)).await {
+                    Ok(Ok(lease)) => self.seen(lease.as_ref(), BootTime::now()),
+                    Ok(Err(error)) => self.problem(&self.about("get").failed(error).to_string()),
+                    Err(_) => {}
                 }
             }
             Ok(Err(error)) => {

@@ -12,18 +12,18 @@ use tests::demo::agent::{Agent, command};
 use tests::ztunnel::{Kept, Ztunnel};
 
 use crate::account::{Account, EVERYTHING, RULES, ZTUNNEL, wait_allowed};
-use crate::ground::{Ground, play};
+use crate::ground::{Ground, PATIENCE, play};
 use crate::node::{BUILT_IN, flags, ready, start, wait_running, wait_said};
 use crate::tokens::{dial, free_port, runtime, serving};
 
 /// The ConfigMap of MeshConfig that the rendering names.
-const MESH: &str = "istio-canary";
+pub(crate) const MESH: &str = "istio-canary";
 
 /// Rights of the leader: told in a story of its own, where there is a leader.
-const OF_THE_LEADER: [&str; 3] = ["wayswitch-leader", "wayswitch-conditions", "wayswitch-labels"];
+pub(crate) const OF_THE_LEADER: [&str; 3] = ["wayswitch-leader", "wayswitch-conditions", "wayswitch-labels"];
 
 /// A role that lacks one right.
-fn without(role: &Value, (_, group, resource, verb, ..): &Right) -> Result<Value> {
+pub(crate) fn without(role: &Value, (_, group, resource, verb, ..): &Right) -> Result<Value> {
     let mut rules = Vec::new();
     let mut taken = 0;
     for rule in list(role, "/rules") {
@@ -172,9 +172,9 @@ impl Story<'_> {
         if *role == "wayswitch-token-review" {
             flags.extend(serving(self.ground, &self.account, node, port));
         }
-        let agent = start(self.ground, node, flags)?;
+        let mut agent = start(self.ground, node, flags)?;
         match (*role, *verb) {
-            ("wayswitch-mesh", _) => return self.misses_kind(&agent, right, &said),
+            ("wayswitch-mesh", _) => return self.misses_kind(&mut agent, right, &said),
             ("wayswitch-token-review", _) => {
                 ensure!(self.ztunnel(node, port).is_err(), "a ztunnel was let in that nobody vouched for");
             }
@@ -195,9 +195,10 @@ impl Story<'_> {
     }
 
     /// A kind that cannot be read, or not be followed, stands where an operator looks first; the rest goes on.
-    fn misses_kind(&self, agent: &Agent, (_, group, resource, verb, ..): &Right, said: &str) -> Result<()> {
+    fn misses_kind(&self, agent: &mut Agent, (_, group, resource, verb, ..): &Right, said: &str) -> Result<()> {
         let resource = if group.is_empty() { (*resource).to_owned() } else { format!("{resource}.{group}") };
         wait_said(agent, said)?;
+        agent.wait_ready(PATIENCE)?;
         let kubernetes = agent.admin().get("/readyz")?.json()?["kubernetes"].take();
         let problems: Vec<&str> = list(&kubernetes, "/problems").filter_map(Value::as_str).collect();
         match problems.as_slice() {
