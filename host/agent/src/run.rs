@@ -57,15 +57,7 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
 
     // The order of the sinks is the order of their commits: the kernel first, readers last.
     let mut sinks: Vec<Box<dyn Sink + Send>> = Vec::new();
-    let mut rules = 0;
-    if let Some(config) = &config.redirect {
-        let sink = RedirectSink::new(Redirect::open(config)?);
-        // Numbers go on where an earlier agent stopped, so that records of its connections stay unmistakable.
-        rules = sink.active()?.rules;
-        sinks.push(Box::new(sink));
-        tracing::info!(cgroup = %config.cgroup.display(), pins = %config.pin_dir.display(), last_rules = rules,
-            "redirecting in the kernel, without a node proxy");
-    }
+    let rules = open_redirect(&config, &mut sinks)?;
     let (xds, control_plane) = open_xds(&config, &store, &published, &mut sinks)?;
     let status = Status::open(&config, &published, &mut sinks);
     sinks.push(Box::new(TableSink::new(Arc::clone(&published))));
@@ -147,6 +139,18 @@ fn follow_files(
         unread,
     };
     spawn("manifests", move || follow.run(&mut reader, watch))
+}
+
+/// What redirects in the kernel, if that is wanted; the number of the rules there, where those of this agent go on.
+fn open_redirect(config: &AgentConfig, sinks: &mut Vec<Box<dyn Sink + Send>>) -> anyhow::Result<u64> {
+    let Some(config) = &config.redirect else { return Ok(0) };
+    let sink = RedirectSink::new(Redirect::open(config)?);
+    // Numbers go on where an earlier agent stopped, so that records of its connections stay unmistakable.
+    let rules = sink.active()?.rules;
+    sinks.push(Box::new(sink));
+    tracing::info!(cgroup = %config.cgroup.display(), pins = %config.pin_dir.display(), last_rules = rules,
+        "redirecting in the kernel, without a node proxy");
+    Ok(rules)
 }
 
 /// What serves ztunnels, and what feeds it: another sink, or a control plane.

@@ -29,9 +29,9 @@ pub(crate) fn capture_of(capture: Capture, namespace: &str) -> Capture {
         chosen.map(|it| &**it).chain([namespace, &*store.facts().mesh.root_namespace]).collect();
     let with_gateways: BTreeSet<&str> = store.gateways().map(|(key, _)| &*key.namespace).collect();
     let is_kept = |key: &ObjectKey| match key.kind {
-        // What is of no namespace, and may be meant from any.
-        Kind::GatewayClass | Kind::Gateway | Kind::Node => true,
+        Kind::Gateway => true,
         Kind::Namespace => whole.contains(&*key.name) || with_gateways.contains(&*key.name),
+        kind if kind.is_cluster_scoped() => true,
         _ => whole.contains(&*key.namespace),
     };
     let mut kept = Store::new(store.facts().clone());
