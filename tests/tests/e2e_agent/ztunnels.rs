@@ -109,6 +109,50 @@ fn a_ztunnel_is_told_the_mesh_with_the_waypoints_that_were_decided() -> Result<(
     })
 }
 
+/// A Pod on a node, and what is true of it beyond its own manifest.
+const ELSEWHERE: &str = "\
+{apiVersion: v1, kind: Namespace, metadata: {name: istio-system, labels: {topology.istio.io/network: n1}}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: far, labels: {topology.kubernetes.io/zone: eu-2}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: far-1, namespace: bookinfo}
+spec: {nodeName: far}
+status: {podIPs: [{ip: 10.9.9.9}]}
+---
+{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: all, namespace: bookinfo}, spec: {mtls: {mode: STRICT}}}
+";
+
+#[test]
+fn network_locality_and_strictness_are_told_when_they_come() -> Result<()> {
+    const STRICT: &str = "istio-system/istio_converted_static_strict";
+    let served = start(ISTIO)?;
+    let file = served.node.folder().join("manifests/98-elsewhere.yaml");
+    let kept = runtime()?.block_on(async {
+        let mut ztunnel = Ztunnel::connect(&served.dial, Kept::default()).await?;
+        ztunnel.step().await?;
+        ztunnel.step().await?;
+        assert!(ztunnel.kept.policies.is_empty() && ztunnel.kept.workloads.values().all(|it| it.network.is_empty()));
+        fs::write(&file, ELSEWHERE)?;
+        let far = |kept: &Kept| kept.workloads.get("Kubernetes//Pod/bookinfo/far-1").cloned();
+        ztunnel
+            .until(|kept| kept.policies.contains_key(STRICT) && far(kept).is_some_and(|it| it.network == "n1"))
+            .await?;
+        let told = far(&ztunnel.kept).context("no Pod")?;
+        assert_eq!(told.locality.map(|it| it.zone).as_deref(), Some("eu-2"));
+        assert_eq!(told.authorization_policies, [STRICT]);
+        anyhow::Ok(ztunnel.kept)
+    })?;
+    let of_mesh = kept.workloads.iter().filter(|(uid, _)| uid.starts_with("Kubernetes//Pod/bookinfo/"));
+    for (uid, workload) in of_mesh {
+        assert_eq!((&*workload.network, workload.authorization_policies.len()), ("n1", 1), "{uid}");
+    }
+    // Everything was decided anew, as decisions name the network.
+    wait_for("new rules", PATIENCE, || Ok((served.node.admin().value("/rules")?["rules"] == 2).then_some(())))?;
+    Ok(())
+}
+
 #[test]
 fn a_swap_is_one_response_with_what_is_different() -> Result<()> {
     let mut served = start(ISTIO)?;
