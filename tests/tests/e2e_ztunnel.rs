@@ -38,6 +38,9 @@ mod static_mesh;
 #[path = "e2e_ztunnel/swap.rs"]
 mod swap;
 
+#[path = "e2e_ztunnel/upgrade.rs"]
+mod upgrade;
+
 #[path = "e2e_ztunnel/verdict.rs"]
 mod verdict;
 

@@ -16,7 +16,7 @@ use tests::demo::patience::{Patience, wait_for};
 
 use super::line::{question, read_answer, read_line};
 use super::listener::CONNECTION_TIME_MAX;
-use super::mesh::{CLIENT, SERVICE_PORT, SERVICES, service_ip};
+use super::mesh::{CLIENT, Family, SERVICE_PORT, SERVICES, service_ip};
 use super::network::Namespace;
 
 /// Between two connections of a thread: ports that wait for late packets must not run out.
@@ -29,6 +29,8 @@ pub(crate) struct Connection {
     pub(crate) number: u64,
     /// Its place in [`SERVICES`].
     pub(crate) service: usize,
+    /// What was dialled.
+    pub(crate) to: SocketAddr,
     /// Before the first packet, since the clock's start.
     pub(crate) begun: Duration,
     /// After the answer.
@@ -58,7 +60,7 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// One connection from the pod to a service.
 pub(crate) fn ask(pod: &Namespace, clock: Clock, service: usize) -> Result<Connection> {
-    pod.inside(|| Ok(connect(clock, service)))
+    pod.inside(|| Ok(connect(pod.family, clock, service)))
 }
 
 /// Clients at work.
@@ -77,10 +79,11 @@ impl Load {
         let ended = Arc::new(AtomicU64::new(0));
         let (tell, connections) = channel();
         let mut threads = Vec::new();
+        let family = pod.family;
         for client in 0..clients {
             let (tell, stop, ended) = (tell.clone(), Arc::clone(&stop), Arc::clone(&ended));
             let work = move || {
-                ask_on(clock, client, &stop, |connection| {
+                ask_on(family, clock, client, &stop, |connection| {
                     ended.fetch_add(1, Ordering::Relaxed);
                     tell.send(connection).is_ok()
                 });
@@ -113,21 +116,22 @@ impl Drop for Load {
     }
 }
 
-fn ask_on(clock: Clock, first: usize, stop: &AtomicBool, tell: impl Fn(Connection) -> bool) {
+fn ask_on(family: Family, clock: Clock, first: usize, stop: &AtomicBool, tell: impl Fn(Connection) -> bool) {
     for service in (0..SERVICES.len()).cycle().skip(first % SERVICES.len()) {
-        if stop.load(Ordering::Relaxed) || !tell(connect(clock, service)) {
+        if stop.load(Ordering::Relaxed) || !tell(connect(family, clock, service)) {
             return;
         }
         thread::sleep(PAUSE);
     }
 }
 
-fn connect(clock: Clock, service: usize) -> Connection {
+fn connect(family: Family, clock: Clock, service: usize) -> Connection {
+    let to = SocketAddr::new(service_ip(family, service), SERVICE_PORT);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let begun = clock.now();
     let mut from = None;
-    let via = exchange(number, service, &mut from).map_err(|error| format!("{error:#}"));
-    Connection { number, service, begun, ended: clock.now(), from, via }
+    let via = exchange(family, number, to, &mut from).map_err(|error| format!("{error:#}"));
+    Connection { number, service, to, begun, ended: clock.now(), from, via }
 }
 
 /// Below the kernel's own choices. Left to choose, the kernel takes one port for several services at once, and the redirection then
@@ -136,10 +140,13 @@ fn own_port(number: u64) -> u16 {
     0x4000 | u16::try_from(number & 0x3fff).unwrap_or(0)
 }
 
-fn exchange(number: u64, service: usize, from: &mut Option<SocketAddr>) -> Result<IpAddr> {
-    let to = SocketAddr::from((service_ip(service), SERVICE_PORT));
-    let own = SocketAddr::from((CLIENT.ip, own_port(number)));
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+fn exchange(family: Family, number: u64, to: SocketAddr, from: &mut Option<SocketAddr>) -> Result<IpAddr> {
+    let own = SocketAddr::new(CLIENT.ip(family), own_port(number));
+    let of_sockets = match family {
+        Family::V4 => AddressFamily::INET,
+        Family::V6 => AddressFamily::INET6,
+    };
+    let socket = socket_with(of_sockets, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     set_socket_reuseaddr(&socket, true)?;
     set_socket_timeout(&socket, Timeout::Send, Some(CONNECTION_TIME_MAX))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(CONNECTION_TIME_MAX))?;

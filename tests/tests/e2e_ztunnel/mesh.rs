@@ -1,7 +1,7 @@
 //! The mesh of these tests: one namespace, a client, a server behind several services, and two waypoints. Said twice: as
 //! Kubernetes objects for the agent, and as ztunnel's own static file.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::{Value, json};
 
@@ -14,25 +14,73 @@ pub(crate) const NODE_NAME: &str = "node-a";
 /// The port of every service, and the one its pods listen on.
 pub(crate) const SERVICE_PORT: u16 = 80;
 pub(crate) const SERVER_PORT: u16 = 8080;
-const HBONE_PORT: u16 = 15008;
+pub(crate) const HBONE_PORT: u16 = 15008;
 /// Not Istio's own waypoints, which would take over tunnels themselves.
 const CLASS: &str = "sandwiched";
 const CONTROLLER: &str = "shop.example/waypoints";
+
+/// Which addresses everything has: no network here has both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
 
 /// All pods are captured, the waypoints too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pod {
     pub(crate) name: &'static str,
-    pub(crate) ip: Ipv4Addr,
+    /// The last part of its address.
+    pub(crate) number: u8,
 }
 
-pub(crate) const CLIENT: Pod = Pod { name: "client", ip: Ipv4Addr::new(10, 244, 0, 10) };
-pub(crate) const SERVER: Pod = Pod { name: "server", ip: Ipv4Addr::new(10, 244, 0, 20) };
+pub(crate) const CLIENT: Pod = Pod { name: "client", number: 10 };
+pub(crate) const SERVER: Pod = Pod { name: "server", number: 20 };
 /// Where the services' owner asked them to be; their canary is the other.
-pub(crate) const FIRST: Pod = Pod { name: "first", ip: Ipv4Addr::new(10, 244, 0, 31) };
-pub(crate) const SECOND: Pod = Pod { name: "second", ip: Ipv4Addr::new(10, 244, 0, 32) };
+pub(crate) const FIRST: Pod = Pod { name: "first", number: 31 };
+pub(crate) const SECOND: Pod = Pod { name: "second", number: 32 };
+
+impl Family {
+    /// An address of the network of pods.
+    pub(crate) fn pod_ip(self, number: u8) -> IpAddr {
+        self.ip(244, 0, number.into())
+    }
+
+    fn ip(self, network: u8, part: u8, number: u16) -> IpAddr {
+        let [high, low] = number.to_be_bytes();
+        match self {
+            Self::V4 if high == 0 => Ipv4Addr::new(10, network, part, low).into(),
+            Self::V4 => Ipv4Addr::new(10, network, high, low).into(),
+            Self::V6 => Ipv6Addr::new(0xfd00, 0x10, network.into(), part.into(), 0, 0, 0, number).into(),
+        }
+    }
+
+    /// The address at which a process listens for its own pod only.
+    pub(crate) fn loopback(self) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::LOCALHOST.into(),
+            Self::V6 => Ipv6Addr::LOCALHOST.into(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        }
+    }
+}
 
 impl Pod {
+    pub(crate) fn ip(&self, family: Family) -> IpAddr {
+        family.pod_ip(self.number)
+    }
+
+    /// Whether an address is this pod's: its two are nobody else's.
+    pub(crate) fn has(&self, ip: IpAddr) -> bool {
+        [Family::V4, Family::V6].iter().any(|family| self.ip(*family) == ip)
+    }
+
     /// Each pod has an account of its own.
     pub(crate) fn account(&self) -> &'static str {
         self.name
@@ -43,7 +91,7 @@ impl Pod {
         format!("{}-0", self.name)
     }
 
-    fn is_waypoint(&self) -> bool {
+    pub(crate) fn is_waypoint(&self) -> bool {
         *self == FIRST || *self == SECOND
     }
 }
@@ -53,19 +101,17 @@ pub(crate) const SERVICES: [&str; 8] =
     ["basket", "catalog", "checkout", "invoices", "orders", "payments", "reviews", "stock"];
 
 /// The address of a service, by its place in [`SERVICES`].
-pub(crate) fn service_ip(number: usize) -> Ipv4Addr {
-    Ipv4Addr::new(10, 96, 0, u8::try_from(number + 1).unwrap_or(u8::MAX))
+pub(crate) fn service_ip(family: Family, number: usize) -> IpAddr {
+    family.ip(96, 0, u8::try_from(number + 1).unwrap_or(u8::MAX).into())
 }
 
-fn unasked_ip(number: usize) -> Ipv4Addr {
-    let [high, low] = u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
-    Ipv4Addr::new(10, 97, high, low)
+fn unasked_ip(family: Family, number: usize) -> IpAddr {
+    family.ip(97, 0, u16::try_from(number).unwrap_or(u16::MAX))
 }
 
 /// The address of a waypoint's Service.
-fn waypoint_ip(pod: &Pod) -> Ipv4Addr {
-    let [.., last] = pod.ip.octets();
-    Ipv4Addr::new(10, 96, 1, last)
+pub(crate) fn waypoint_ip(family: Family, pod: &Pod) -> IpAddr {
+    family.ip(96, 1, pod.number.into())
 }
 
 /// The name by which a Service is found.
@@ -79,13 +125,14 @@ pub(crate) fn static_mesh(waypoint: &Pod) -> String {
         "destination": format!("{NAMESPACE}/{}", hostname(waypoint.name)), "hboneMtlsPort": HBONE_PORT
     });
     let behind_waypoint = SERVICES.iter().enumerate().map(|(number, name)| {
-        let mut service = static_service(name, service_ip(number), SERVICE_PORT, SERVER_PORT);
+        let mut service = static_service(name, service_ip(Family::V4, number), SERVICE_PORT, SERVER_PORT);
         if let Some(fields) = service.as_object_mut() {
             fields.insert("waypoint".to_owned(), gateway.clone());
         }
         service
     });
-    let of_waypoints = [FIRST, SECOND].map(|pod| static_service(pod.name, waypoint_ip(&pod), HBONE_PORT, HBONE_PORT));
+    let of_waypoints =
+        [FIRST, SECOND].map(|pod| static_service(pod.name, waypoint_ip(Family::V4, &pod), HBONE_PORT, HBONE_PORT));
     let services: Vec<Value> = behind_waypoint.chain(of_waypoints).collect();
     let workloads = [CLIENT, SERVER, FIRST, SECOND].map(|pod| static_workload(&pod));
     let mut yaml = json!({"workloads": workloads, "services": services}).to_string();
@@ -96,7 +143,7 @@ pub(crate) fn static_mesh(waypoint: &Pod) -> String {
     yaml
 }
 
-fn static_service(name: &str, ip: Ipv4Addr, port: u16, target: u16) -> Value {
+fn static_service(name: &str, ip: IpAddr, port: u16, target: u16) -> Value {
     json!({
         "name": name, "namespace": NAMESPACE, "hostname": hostname(name), "vips": [format!("/{ip}")],
         "ports": {port.to_string(): target}, "canonical": true,
@@ -115,7 +162,7 @@ fn static_workload(pod: &Pod) -> Value {
     };
     let mut workload = json!({
         "uid": format!("Kubernetes//Pod/{NAMESPACE}/{}", pod.name), "name": pod.name, "namespace": NAMESPACE,
-        "serviceAccount": pod.account(), "trustDomain": "cluster.local", "workloadIps": [pod.ip], "protocol": "HBONE",
+        "serviceAccount": pod.account(), "trustDomain": "cluster.local", "workloadIps": [pod.ip(Family::V4)], "protocol": "HBONE",
         "node": NODE_NAME, "network": "", "clusterId": "Kubernetes", "services": services,
     });
     if let (true, Some(fields)) = (pod.is_waypoint(), workload.as_object_mut()) {
@@ -127,7 +174,7 @@ fn static_workload(pod: &Pod) -> Value {
 /// The mesh for the agent: objects as the Kubernetes API has them. Each service asks for [`FIRST`], with all of its
 /// connections for the canary [`SECOND`]: who knows no canaries decides otherwise for every service. There are `more` services
 /// that nobody asks, up to 65,536.
-pub(crate) fn manifests(more: usize) -> String {
+pub(crate) fn manifests(family: Family, more: usize) -> String {
     let mut objects = vec![
         json!({
             "apiVersion": "v1", "kind": "Namespace",
@@ -138,31 +185,31 @@ pub(crate) fn manifests(more: usize) -> String {
             "metadata": {"name": CLASS}, "spec": {"controllerName": CONTROLLER},
         }),
     ];
-    let asked = SERVICES.iter().enumerate().map(|(number, name)| ((*name).to_owned(), service_ip(number)));
-    let unasked = (0..more).map(|number| (format!("unasked-{number}"), unasked_ip(number)));
+    let asked = SERVICES.iter().enumerate().map(|(number, name)| ((*name).to_owned(), service_ip(family, number)));
+    let unasked = (0..more).map(|number| (format!("unasked-{number}"), unasked_ip(family, number)));
     for (name, ip) in asked.chain(unasked) {
         let metadata = json!({
             "name": name, "namespace": NAMESPACE,
             "labels": {"istio.io/use-waypoint": FIRST.name, "istio.io/use-waypoint-canary": SECOND.name},
             "annotations": {"istio.io/use-waypoint-canary-weight": "100"},
         });
-        objects.push(service(&metadata, ip, &SERVER, SERVICE_PORT, SERVER_PORT));
+        objects.push(service(family, &metadata, ip, &SERVER, SERVICE_PORT, SERVER_PORT));
     }
     for pod in [FIRST, SECOND] {
         let metadata = json!({"name": pod.name, "namespace": NAMESPACE, "labels": generated_labels(&pod)});
-        objects.push(service(&metadata, waypoint_ip(&pod), &pod, HBONE_PORT, HBONE_PORT));
+        objects.push(service(family, &metadata, waypoint_ip(family, &pod), &pod, HBONE_PORT, HBONE_PORT));
         objects.push(gateway(&pod));
     }
-    objects.extend([CLIENT, SERVER, FIRST, SECOND].map(|pod| pod_object(&pod)));
+    objects.extend([CLIENT, SERVER, FIRST, SECOND].map(|pod| pod_object(family, &pod)));
     let documents: Vec<String> = objects.iter().map(Value::to_string).collect();
     documents.join("\n---\n")
 }
 
-fn service(metadata: &Value, ip: Ipv4Addr, of: &Pod, port: u16, target: u16) -> Value {
+fn service(family: Family, metadata: &Value, ip: IpAddr, of: &Pod, port: u16, target: u16) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": metadata,
         "spec": {
-            "clusterIP": ip, "clusterIPs": [ip], "ipFamilies": ["IPv4"], "selector": {"app": of.name},
+            "clusterIP": ip, "clusterIPs": [ip], "ipFamilies": [family.name()], "selector": {"app": of.name},
             "ports": [{"name": "tcp", "port": port, "targetPort": target, "protocol": "TCP"}],
         },
     })
@@ -196,7 +243,8 @@ fn generated_labels(of: &Pod) -> Value {
     })
 }
 
-fn pod_object(pod: &Pod) -> Value {
+fn pod_object(family: Family, pod: &Pod) -> Value {
+    let ip = pod.ip(family);
     let labels = if pod.is_waypoint() { generated_labels(pod) } else { json!({"app": pod.name}) };
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -209,7 +257,7 @@ fn pod_object(pod: &Pod) -> Value {
             "containers": [{"name": "main", "image": "shop.example/main:1.0"}],
         },
         "status": {
-            "phase": "Running", "podIP": pod.ip, "podIPs": [{"ip": pod.ip}],
+            "phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
             "conditions": [{"type": "Ready", "status": "True"}],
         },
     })

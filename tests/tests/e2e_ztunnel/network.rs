@@ -3,32 +3,37 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::process::{Command, Stdio};
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
-/// The bridge's own address: the gateway of all pods.
-pub(crate) const NODE_IP: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
-/// Of the network that all pods are in.
-const PREFIX_LENGTH: u8 = 16;
+use super::mesh::{Family, Pod};
+
+/// The last part of the bridge's own address: the gateway of all pods.
+const NODE: u8 = 1;
+
+/// Of the network of whoever opens it, for both families.
+const MIGRATE: &str = "/proc/sys/net/ipv4/tcp_migrate_req";
 
 /// A network namespace.
 #[derive(Debug)]
 pub(crate) struct Namespace {
     handle: File,
+    /// The only addresses that it has besides those of its loopback interface.
+    pub(crate) family: Family,
 }
 
 impl Namespace {
     /// A new one, with nothing but a loopback interface that is down.
-    fn new() -> Result<Self> {
+    fn new(family: Family) -> Result<Self> {
         let make = || {
             leave_network().context("no network namespace can be made; is this root?")?;
             File::open("/proc/thread-self/ns/net").context("the namespace cannot be held")
         };
-        Ok(Self { handle: on_a_thread(make)? })
+        Ok(Self { handle: on_a_thread(make)?, family })
     }
 
     /// Runs `work` in it, on a thread of its own. What that thread starts is in the namespace too.
@@ -39,8 +44,14 @@ impl Namespace {
         })
     }
 
+    /// From now on a listener here that closes hands what it has not accepted yet to another one on its port. By default the
+    /// kernel resets such connections.
+    pub(crate) fn keep_unaccepted(&self) -> Result<()> {
+        self.inside(|| std::fs::write(MIGRATE, "1").with_context(|| format!("cannot write {MIGRATE}")))
+    }
+
     /// A path by which other processes reach it, as long as this process holds it.
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.handle.as_raw_fd())
     }
 
@@ -63,31 +74,52 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new() -> Result<Self> {
-        let namespace = Namespace::new()?;
-        let commands = format!(
-            "link set lo up\nlink add pods type bridge\naddress add {NODE_IP}/{PREFIX_LENGTH} dev pods\nlink set pods up\n"
-        );
+    pub(crate) fn new(family: Family) -> Result<Self> {
+        let namespace = Namespace::new(family)?;
+        let own = add_address(family, NODE, "pods");
+        let commands = format!("link set lo up\nlink add pods type bridge\n{own}link set pods up\n");
         namespace.ip(&commands).context("the node's network")?;
         Ok(Self { namespace })
     }
 
-    /// A pod's namespace with this address, joined to the node's bridge.
-    pub(crate) fn add_pod(&self, name: &str, address: Ipv4Addr) -> Result<Namespace> {
-        let pod = Namespace::new()?;
+    /// Its address in the network of pods.
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.namespace.family.pod_ip(NODE)
+    }
+
+    /// A pod's namespace, joined to the node's bridge.
+    pub(crate) fn add_pod(&self, pod: &Pod) -> Result<Namespace> {
+        self.add_place(pod.name, pod.number)
+    }
+
+    /// A namespace that is joined to the node's bridge with this last part of its address.
+    pub(crate) fn add_place(&self, name: &str, number: u8) -> Result<Namespace> {
+        let family = self.namespace.family;
+        let pod = Namespace::new(family)?;
         // Names of interfaces have up to 15 characters.
         ensure!(name.len() <= 12, "{name} is too long for the name of an interface");
         let cable = format!("link add to-{name} type veth peer name eth0 netns {}", pod.path());
         self.namespace.ip(&format!("{cable}\nlink set to-{name} master pods up\n"))?;
-        let own = format!("link set lo up\naddress add {address}/{PREFIX_LENGTH} dev eth0\nlink set eth0 up\n");
-        pod.ip(&format!("{own}route add default via {NODE_IP}\n")).with_context(|| format!("the network of {name}"))?;
+        let own = format!("link set lo up\n{}link set eth0 up\n", add_address(family, number, "eth0"));
+        pod.ip(&format!("{own}route add default via {}\n", self.ip()))
+            .with_context(|| format!("the network of {name}"))?;
         Ok(pod)
     }
 }
 
+/// A command that gives an interface an address of the network of pods. IPv6 would wait a second to see whether somebody else
+/// has it.
+fn add_address(family: Family, number: u8, interface: &str) -> String {
+    let (length, at_once) = match family {
+        Family::V4 => (16, ""),
+        Family::V6 => (64, " nodad"),
+    };
+    format!("address add {}/{length} dev {interface}{at_once}\n", family.pod_ip(number))
+}
+
 /// A namespace with a loopback interface and nothing else: for a second node proxy, whose own ports would be taken.
 pub(crate) fn beside_the_node() -> Result<Namespace> {
-    let namespace = Namespace::new()?;
+    let namespace = Namespace::new(Family::V4)?;
     namespace.ip("link set lo up\n")?;
     Ok(namespace)
 }

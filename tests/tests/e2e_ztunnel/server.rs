@@ -2,18 +2,21 @@
 //! was one.
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 
 use anyhow::Result;
 
 use super::line::{answer, read_line, read_question};
 use super::listener::Listener;
-use super::mesh::SERVER_PORT;
+use super::mesh::{Family, SERVER_PORT};
 use super::network::Namespace;
 
 /// Serves until it is dropped.
 pub(crate) fn serve(pod: &Namespace) -> Result<Listener> {
-    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, SERVER_PORT));
+    let address = match pod.family {
+        Family::V4 => SocketAddr::from((Ipv4Addr::UNSPECIFIED, SERVER_PORT)),
+        Family::V6 => SocketAddr::from((Ipv6Addr::UNSPECIFIED, SERVER_PORT)),
+    };
     Listener::start("server", pod, address, |stream| {
         // Who was not answered says so.
         let _unanswered = reply(stream);

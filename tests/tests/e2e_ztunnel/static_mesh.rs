@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use tests::demo::patience::Patience;
 
 use super::client::{Clock, Load, ask};
-use super::mesh::{FIRST, SECOND, SERVICES};
+use super::mesh::{FIRST, Family, SECOND, SERVICES};
 use super::network::beside_the_node;
 use super::stage::{play, whole_program};
 use super::verdict::{FAILED, Faults, MIXED, Swap, check_order};
@@ -18,15 +18,15 @@ const ANSWERS_PATIENCE: Patience = Patience::seconds(120);
 #[test]
 #[ignore = "needs WAYSWITCH_ZTUNNEL: cargo xtask e2e ztunnel"]
 fn clients_waypoints_and_access_log_agree() -> Result<()> {
-    play(whole_program(), |stage| {
+    play(Family::V4, whole_program(Family::V4), |stage| {
         let ztunnel = stage.start_static_ztunnel(&FIRST)?;
         let load = Load::start(&stage.client, Clock::start(), CLIENTS)?;
         load.wait_for_more(ANSWERS, ANSWERS_PATIENCE)?;
         let connections = load.stop()?;
         let mut faults = Faults::default();
-        stage.compare(&connections, &ztunnel, &mut faults)?;
+        stage.compare(&connections, &[], &[&ztunnel], &mut faults)?;
         ensure!(faults.is_empty(), "{faults}{}", ztunnel.last_words());
-        let all_first = connections.iter().all(|connection| connection.via == Ok(FIRST.ip.into()));
+        let all_first = connections.iter().all(|connection| connection.via == Ok(FIRST.ip(Family::V4)));
         ensure!(all_first, "not all of them went by {}", FIRST.name);
         println!("{} connections by {}", connections.len(), FIRST.name);
         Ok(())
@@ -37,15 +37,15 @@ fn clients_waypoints_and_access_log_agree() -> Result<()> {
 #[ignore = "needs WAYSWITCH_ZTUNNEL: cargo xtask e2e ztunnel"]
 fn a_waypoint_closes_what_it_was_not_programmed_with() -> Result<()> {
     let unknown = 3;
-    let mut program = whole_program();
+    let mut program = whole_program(Family::V4);
     let known = program.keys().nth(unknown).copied().context("no services")?;
     program.remove(&known);
-    play(program, |stage| {
+    play(Family::V4, program, |stage| {
         let ztunnel = stage.start_static_ztunnel(&SECOND)?;
         let clock = Clock::start();
         for service in 0..SERVICES.len() {
             let connection = ask(&stage.client, clock, service)?;
-            let is_answered = connection.via == Ok(SECOND.ip.into());
+            let is_answered = connection.via == Ok(SECOND.ip(Family::V4));
             ensure!(is_answered == (service != unknown), "{connection:?}; {}", ztunnel.last_words());
         }
         let passages = stage.second.passages();
@@ -60,7 +60,7 @@ fn a_waypoint_closes_what_it_was_not_programmed_with() -> Result<()> {
 #[test]
 #[ignore = "needs WAYSWITCH_ZTUNNEL: cargo xtask e2e ztunnel"]
 fn a_mixture_of_rules_is_noticed() -> Result<()> {
-    play(whole_program(), |stage| {
+    play(Family::V4, whole_program(Family::V4), |stage| {
         let ztunnel = stage.start_static_ztunnel(&FIRST)?;
         let clock = Clock::start();
         let load = Load::start(&stage.client, clock, CLIENTS)?;

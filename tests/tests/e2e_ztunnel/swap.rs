@@ -15,10 +15,10 @@ use super::stage::Stage;
 use super::verdict::{Faults, Met, STATE, Swap, check_order};
 use super::ztunnel::Ztunnel;
 
-const CLIENTS: usize = 8;
+pub(crate) const CLIENTS: usize = 8;
 /// Answers between two swaps, at least.
-const ANSWERS_BETWEEN: u64 = 150;
-const ANSWERS_PATIENCE: Patience = Patience::seconds(120);
+pub(crate) const ANSWERS_BETWEEN: u64 = 150;
+pub(crate) const ANSWERS_PATIENCE: Patience = Patience::seconds(120);
 /// From new rules in force to ztunnel's state. It tries again ever more seldom while there is no agent.
 const SHOWN_PATIENCE: Patience = Patience::seconds(30);
 
@@ -54,12 +54,12 @@ pub(crate) fn swap_under_load(
     load.wait_for_more(ANSWERS_BETWEEN, ANSWERS_PATIENCE)?;
     let connections = load.stop()?;
     let met = check_order(&connections, &swaps, &mut faults);
-    stage.compare(&connections, ztunnel, &mut faults)?;
+    stage.compare(&connections, &[], &[ztunnel], &mut faults)?;
     Ok(Run { connections: connections.len(), met: swaps.into_iter().zip(met).collect(), faults })
 }
 
 /// Waits until ztunnel's own state has every service at this waypoint. At no time may it have some here and some there.
-fn wait_shown(ztunnel: &Ztunnel, to: &Pod, faults: &mut Faults) -> Result<()> {
+pub(crate) fn wait_shown(ztunnel: &Ztunnel, to: &Pod, faults: &mut Faults) -> Result<()> {
     let expected = hostname(to.name);
     wait_for("ztunnel's state", SHOWN_PATIENCE, || {
         let found = waypoints(&ztunnel.config_dump()?)?;
@@ -72,7 +72,7 @@ fn wait_shown(ztunnel: &Ztunnel, to: &Pod, faults: &mut Faults) -> Result<()> {
 }
 
 /// The host name of the waypoint that gets all connections of a service, by the service's name.
-fn waypoints(dump: &Value) -> Result<BTreeMap<String, String>> {
+pub(crate) fn waypoints(dump: &Value) -> Result<BTreeMap<String, String>> {
     let services = dump.get("services").and_then(Value::as_array).context("a config dump without services")?;
     let mut all = BTreeMap::new();
     for service in services {

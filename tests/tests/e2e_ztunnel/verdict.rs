@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::client::Connection;
-use super::mesh::{CLIENT, NAMESPACE, Pod, SERVICE_PORT, SERVICES, service_ip};
+use super::mesh::{CLIENT, NAMESPACE, Pod, SERVICES};
 use super::waypoint::{Outcome, Passage};
 use super::ztunnel::Access;
 
@@ -103,8 +103,8 @@ pub(crate) fn check_order(connections: &[Connection], swaps: &[Swap], faults: &m
 }
 
 fn check_swap(scope: &[&Connection], swap: &Swap, faults: &mut Faults) -> Met {
-    let (old, new) = (IpAddr::from(swap.from.ip), IpAddr::from(swap.to.ip));
-    let went = |to: IpAddr| scope.iter().filter(move |connection| connection.via == Ok(to));
+    let (old, new) = (swap.from, swap.to);
+    let went = |to: Pod| scope.iter().filter(move |connection| connection.via.as_ref().is_ok_and(|via| to.has(*via)));
     let first_answer = went(new).map(|connection| connection.ended).min();
     for connection in went(old) {
         if first_answer.is_some_and(|answer| connection.begun > answer) {
@@ -118,12 +118,12 @@ fn check_swap(scope: &[&Connection], swap: &Swap, faults: &mut Faults) -> Met {
         faults.add(EARLY, format!("{}, ended before {:?}", named(connection), swap.begun));
     }
     for connection in scope {
-        if connection.via.as_ref().is_ok_and(|via| *via != old && *via != new) {
+        if connection.via.as_ref().is_ok_and(|via| !old.has(*via) && !new.has(*via)) {
             faults.add(ELSEWHERE, format!("{} by {:?}", named(connection), connection.via));
         }
     }
     for (number, service) in SERVICES.iter().enumerate() {
-        let to = |pod: IpAddr| went(pod).filter(|connection| connection.service == number).count();
+        let to = |pod: Pod| went(pod).filter(|connection| connection.service == number).count();
         if to(old) == 0 || to(new) == 0 {
             faults.add(UNPROVEN, format!("{service} was not asked under both rules"));
         }
@@ -141,16 +141,16 @@ fn check_swap(scope: &[&Connection], swap: &Swap, faults: &mut Faults) -> Met {
 /// The waypoints saw the same connections as the clients, and nothing else.
 pub(crate) fn check_records(connections: &[Connection], records: &[(Pod, Vec<Passage>)], faults: &mut Faults) {
     let identity = format!("spiffe://cluster.local/ns/{NAMESPACE}/sa/{}", CLIENT.account());
-    let mut relayed: BTreeMap<u64, (IpAddr, SocketAddr)> = BTreeMap::new();
+    let mut relayed: BTreeMap<u64, (&Pod, SocketAddr)> = BTreeMap::new();
     for (pod, passages) in records {
         for passage in passages {
             let header = &passage.header;
-            if header.source.ip() != CLIENT.ip || header.identity.as_deref() != Some(&identity) {
+            if !CLIENT.has(header.source.ip()) || header.identity.as_deref() != Some(&identity) {
                 faults.add(RECORD, format!("{} was told {header:?}", pod.name));
             }
             match &passage.outcome {
                 Outcome::Relayed(number) => {
-                    if relayed.insert(*number, (pod.ip.into(), header.destination)).is_some() {
+                    if relayed.insert(*number, (pod, header.destination)).is_some() {
                         faults.add(RECORD, format!("connection {number} passed twice"));
                     }
                 }
@@ -160,14 +160,15 @@ pub(crate) fn check_records(connections: &[Connection], records: &[(Pod, Vec<Pas
     }
     for connection in connections {
         let Ok(via) = connection.via else { continue };
-        let expected = (via, SocketAddr::from((service_ip(connection.service), SERVICE_PORT)));
         match relayed.remove(&connection.number) {
-            Some(found) if found == expected => {}
-            found => faults.add(RECORD, format!("{}: {found:?} instead of {expected:?}", named(connection))),
+            Some((pod, to)) if pod.has(via) && to == connection.to => {}
+            found => {
+                faults.add(RECORD, format!("{}: {found:?} instead of {via}, {}", named(connection), connection.to))
+            }
         }
     }
     for (number, (pod, destination)) in relayed {
-        faults.add(RECORD, format!("{pod} saw connection {number} to {destination}, which nobody made"));
+        faults.add(RECORD, format!("{} saw connection {number} to {destination}, which nobody made", pod.name));
     }
 }
 
@@ -175,10 +176,10 @@ pub(crate) fn check_records(connections: &[Connection], records: &[(Pod, Vec<Pas
 pub(crate) fn check_log(connections: &[Connection], log: &[Access], pods: &[Pod], faults: &mut Faults) {
     let mut expected: Vec<(SocketAddr, String, String)> = Vec::new();
     for connection in connections {
-        let name = |via: &IpAddr| pods.iter().find(|pod| *via == pod.ip).map(|pod| pod.name.to_owned());
+        let name = |via: &IpAddr| pods.iter().find(|pod| pod.has(*via)).map(|pod| pod.name.to_owned());
         let to = connection.via.as_ref().ok().and_then(name);
         if let (Some(from), Some(to)) = (connection.from, to) {
-            expected.push((from, format!("{}:{SERVICE_PORT}", service_ip(connection.service)), to));
+            expected.push((from, connection.to.to_string(), to));
         }
     }
     let mut found: Vec<(SocketAddr, String, String)> = Vec::new();

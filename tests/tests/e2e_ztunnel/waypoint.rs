@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::{Context as _, Result};
@@ -48,7 +48,7 @@ impl Waypoint {
     /// Listens in its pod.
     pub(crate) fn start(name: &str, pod: &Namespace, program: Program) -> Result<Self> {
         let (tell, passages) = channel::<Passage>();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, WAYPOINT_PORT));
+        let address = SocketAddr::new(pod.family.loopback(), WAYPOINT_PORT);
         let serve = move |stream| serve(stream, &program, &tell);
         Ok(Self { _listener: Listener::start(name, pod, address, serve)?, passages })
     }

@@ -7,13 +7,16 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tests::demo::patience::{Patience, wait_for};
 
-use super::mesh::NODE_NAME;
+use super::mesh::{NODE_NAME, Pod};
+use super::network::Namespace;
 
 /// Names the program.
 pub(crate) const PROGRAM: &str = "WAYSWITCH_ZTUNNEL";
@@ -22,6 +25,9 @@ const READY_PORT: u16 = 15021;
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 const READY_PATIENCE: Patience = Patience::seconds(30);
+/// It gives its connections up to [`GRACE_SECONDS`].
+const STOP_PATIENCE: Patience = Patience::seconds(30);
+const GRACE_SECONDS: u64 = 10;
 const LOG_LINES_SHOWN: usize = 8;
 const LOG_LINE_CHARS_SHOWN: usize = 500;
 
@@ -29,7 +35,11 @@ const LOG_LINE_CHARS_SHOWN: usize = 500;
 pub(crate) struct Ztunnel {
     child: Child,
     log: PathBuf,
+    place: Place,
 }
+
+/// The network that a ztunnel is started in, where it is asked; pods it serves from there all the same.
+pub(crate) type Place = Option<Arc<Namespace>>;
 
 /// One line of its access log about a connection that the client pod made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +54,15 @@ pub(crate) struct Access {
 }
 
 impl Ztunnel {
-    /// Starts it in the network of this thread, which must outlive it. `mesh` says where it has the mesh from. Its files are in
-    /// `folder`, and begin with `name`.
-    pub(crate) fn start(name: &str, folder: &Path, zds: &Path, mesh: &BTreeMap<&str, String>) -> Result<Self> {
+    /// Starts it in the network of this thread, which must outlive it, or else in `place`. `mesh` says where it has the mesh
+    /// from. Its files are in `folder`, and begin with `name`.
+    pub(crate) fn start(
+        name: &str,
+        folder: &Path,
+        zds: &Path,
+        mesh: &BTreeMap<&str, String>,
+        place: Place,
+    ) -> Result<Self> {
         let program = std::env::var_os(PROGRAM).with_context(|| {
             format!("{PROGRAM} is not set: it names a ztunnel that was built with the feature `testing`")
         })?;
@@ -54,18 +70,22 @@ impl Ztunnel {
         let log = folder.join(format!("{name}.log"));
         let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(&program).arg("proxy").arg("ztunnel");
+        command.args(["--pdeathsig", "KILL", "--"]);
+        if let Some(place) = &place {
+            command.args(["nsenter".to_owned(), format!("--net={}", place.path()), "--".to_owned()]);
+        }
+        command.arg(&program).arg("proxy").arg("ztunnel");
         command.env_clear().envs(environment(zds)).envs(mesh).current_dir(folder);
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = command.spawn().context("`setpriv` (package util-linux) cannot be started")?;
-        Ok(Self { child, log })
+        Ok(Self { child, log, place })
     }
 
     /// Waits until it has the mesh and all pods.
     pub(crate) fn wait_ready(&mut self) -> Result<()> {
         wait_for("ztunnel to be ready", READY_PATIENCE, || {
             self.check_running()?;
-            Ok(get(READY_PORT, "/healthz/ready").is_ok_and(|(status, _)| status == 200).then_some(()))
+            Ok(self.get(READY_PORT, "/healthz/ready").is_ok_and(|(status, _)| status == 200).then_some(()))
         })
         .with_context(|| format!("ztunnel is not ready; {}", self.last_words()))
     }
@@ -80,16 +100,32 @@ impl Ztunnel {
 
     /// What it says its state is.
     pub(crate) fn config_dump(&self) -> Result<Value> {
-        let (status, text) = get(ADMIN_PORT, "/config_dump")?;
+        let (status, text) = self.get(ADMIN_PORT, "/config_dump")?;
         ensure!(status == 200, "ztunnel answers /config_dump with {status}");
         serde_json::from_str(&text).context("its config dump is not JSON")
     }
 
-    /// What its access log says of connections from this address to waypoints and services.
-    pub(crate) fn outbound(&self, from: Ipv4Addr) -> Result<Vec<Access>> {
+    /// What its access log says of connections from this pod to waypoints and services.
+    pub(crate) fn outbound(&self, from: &Pod) -> Result<Vec<Access>> {
         let text = fs::read_to_string(&self.log)?;
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        Ok(lines.filter_map(|line| access(&line)).filter(|access| access.source.ip() == from).collect())
+        Ok(lines.filter_map(|line| access(&line)).filter(|access| from.has(access.source.ip())).collect())
+    }
+
+    fn get(&self, port: u16, path: &str) -> Result<(u16, String)> {
+        match &self.place {
+            Some(place) => place.inside(|| get(port, path)),
+            None => get(port, path),
+        }
+    }
+
+    /// Tells it to stop, as the kubelet does, and waits: it takes no more connections, and goes when those it has have ended.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("no process")?;
+        kill_process(pid, Signal::TERM).context("ztunnel cannot be signalled")?;
+        let status = wait_for("ztunnel to stop", STOP_PATIENCE, || Ok(self.child.try_wait()?))?;
+        ensure!(status.success(), "ztunnel was told to stop and ended with {status}; {}", self.last_words());
+        Ok(())
     }
 
     /// The end of its log, for a failure.
@@ -125,6 +161,7 @@ fn environment(zds: &Path) -> BTreeMap<&'static str, String> {
         ("RUST_LOG", "info"),
     ];
     let mut all: BTreeMap<&str, String> = values.map(|(name, value)| (name, value.to_owned())).into();
+    all.insert("TERMINATION_GRACE_PERIOD_SECONDS", GRACE_SECONDS.to_string());
     all.insert("INPOD_UDS", zds.to_string_lossy().into_owned());
     all
 }

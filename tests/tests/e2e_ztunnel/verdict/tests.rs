@@ -1,7 +1,7 @@
 //! The verdict on connections that nobody made.
 
 use super::*;
-use crate::mesh::{FIRST, SECOND, SERVER};
+use crate::mesh::{FIRST, Family, SECOND, SERVER, SERVICE_PORT, service_ip};
 use crate::proxy_header::ProxyHeader;
 
 const fn ms(count: u64) -> Duration {
@@ -9,8 +9,9 @@ const fn ms(count: u64) -> Duration {
 }
 
 fn connection(number: u64, service: usize, begun: u64, ended: u64, via: Pod) -> Connection {
-    let from = Some(SocketAddr::from((CLIENT.ip, 40_000 + u16::try_from(number).unwrap())));
-    Connection { number, service, begun: ms(begun), ended: ms(ended), from, via: Ok(via.ip.into()) }
+    let from = Some(SocketAddr::new(CLIENT.ip(Family::V4), 40_000 + u16::try_from(number).unwrap()));
+    let to = SocketAddr::new(service_ip(Family::V4, service), SERVICE_PORT);
+    Connection { number, service, to, begun: ms(begun), ended: ms(ended), from, via: Ok(via.ip(Family::V4)) }
 }
 
 const SWAP: Swap = Swap { from: FIRST, to: SECOND, begun: ms(1000), settled: ms(1100) };
@@ -105,8 +106,8 @@ fn a_connection_without_an_answer_is_a_fault() {
 
 fn passage(of: &Connection) -> Passage {
     let header = ProxyHeader {
-        source: SocketAddr::from((CLIENT.ip, 1)),
-        destination: SocketAddr::from((service_ip(of.service), SERVICE_PORT)),
+        source: SocketAddr::new(CLIENT.ip(Family::V4), 1),
+        destination: of.to,
         identity: Some("spiffe://cluster.local/ns/shop/sa/client".to_owned()),
     };
     Passage { header, outcome: Outcome::Relayed(of.number) }
@@ -116,7 +117,7 @@ fn passage(of: &Connection) -> Passage {
 fn the_waypoints_saw_what_the_clients_saw() {
     let connections = clean();
     let of = |pod: Pod| {
-        let seen = connections.iter().filter(|connection| connection.via == Ok(pod.ip.into()));
+        let seen = connections.iter().filter(|connection| connection.via == Ok(pod.ip(Family::V4)));
         (pod, seen.map(passage).collect::<Vec<_>>())
     };
     let faults = |records: &[(Pod, Vec<Passage>)]| {
@@ -142,8 +143,8 @@ fn the_access_log_has_every_connection_with_its_waypoint() {
     let connections = clean();
     let line = |of: &Connection| Access {
         source: of.from.unwrap(),
-        dialled: format!("{}:80", service_ip(of.service)),
-        to: if of.via == Ok(FIRST.ip.into()) { FIRST.name.to_owned() } else { SECOND.name.to_owned() },
+        dialled: of.to.to_string(),
+        to: if of.via == Ok(FIRST.ip(Family::V4)) { FIRST.name.to_owned() } else { SECOND.name.to_owned() },
         error: None,
     };
     let faults = |log: &[Access]| {
