@@ -1,5 +1,7 @@
 //! An xDS server of the project's on loopback, over TLS, with what a test or benchmark publishes.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -25,7 +27,7 @@ pub struct Hub {
     /// Who is connected.
     pub clients: Arc<Clients>,
     serving: JoinHandle<()>,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Hub {
@@ -35,12 +37,27 @@ impl Hub {
     /// No folder, or no port.
     pub async fn start(config: Config, newest: watch::Receiver<Arc<Snapshot>>, clients: Arc<Clients>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (private, shared) = (folder.path().join("private"), folder.path().join("shared"));
+        let hub = Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), folder.path(), config, newest, clients).await?;
+        Ok(Self { _folder: Some(folder), ..hub })
+    }
+
+    /// The same at this address. Certificate and token are in `folder`, and are made there if they are not.
+    ///
+    /// # Errors
+    /// A folder that cannot be used, or an address that is taken.
+    pub async fn start_at(
+        address: SocketAddr,
+        folder: &Path,
+        config: Config,
+        newest: watch::Receiver<Arc<Snapshot>>,
+        clients: Arc<Clients>,
+    ) -> Result<Self> {
+        let (private, shared) = (folder.join("private"), folder.join("shared"));
         let own = SelfSigned { private: private.clone(), shared: shared.clone(), names: vec!["localhost".to_owned()] };
         let tls = ServerTls::self_signed(&own, Versions::default())?;
         let (namespace, service_account) = ("istio-system".to_owned(), "ztunnel".to_owned());
         let verifier = StaticToken::made_in(&private, Identity { namespace, service_account, pod: None, node: None })?;
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = TcpListener::bind(address).await?;
         let dial = Dial {
             address: listener.local_addr()?.to_string(),
             roots: std::fs::read_to_string(shared.join(ROOT_CERT))?,
@@ -54,7 +71,7 @@ impl Hub {
             // Ends with the test.
             let _ended = serve(server, incoming, std::future::pending()).await;
         });
-        Ok(Self { dial, clients, serving, _folder: folder })
+        Ok(Self { dial, clients, serving, _folder: None })
     }
 
     /// Takes no more connections; those that are open end with the sender of the snapshots.

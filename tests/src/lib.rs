@@ -3,6 +3,7 @@
 pub mod candidate;
 pub mod config_store;
 pub mod conformance;
+pub mod control_plane;
 pub mod demo;
 pub mod edited;
 pub mod golden;

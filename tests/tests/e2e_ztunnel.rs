@@ -38,8 +38,14 @@ mod static_mesh;
 #[path = "e2e_ztunnel/swap.rs"]
 mod swap;
 
+#[path = "e2e_ztunnel/told.rs"]
+mod told;
+
 #[path = "e2e_ztunnel/upgrade.rs"]
 mod upgrade;
+
+#[path = "e2e_ztunnel/upstream.rs"]
+mod upstream;
 
 #[path = "e2e_ztunnel/verdict.rs"]
 mod verdict;
