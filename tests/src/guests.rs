@@ -181,6 +181,17 @@ pub fn importing_function() -> Vec<u8> {
     or_panic("importing-function", encode(&[WIT, &[CHANCE]], "resolver-by-chance", &module))
 }
 
+/// A resolver that blocks every subject, whatever it is: no control plane's waypoint stays where it was.
+///
+/// # Panics
+/// Where WIT and WAT do not fit each other.
+pub fn blocking() -> Vec<u8> {
+    const GUEST: &str = r#"
+        (func $decide (param $batch i32) (param $index i32) (param $decision i32)
+          (call $put-choice (local.get $decision) (global.get $choice=blocked)))"#;
+    or_panic("blocking", encode(&[WIT], "waypoint-resolver", &module_text("blocking", GUEST)))
+}
+
 /// The guest `well-behaved`, made for version 0.2.0 of the package.
 ///
 /// # Panics

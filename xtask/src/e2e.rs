@@ -17,7 +17,13 @@ use crate::{build, process, workspace};
 /// Names the peer's program.
 const ZTUNNEL: &str = "WAYSWITCH_ZTUNNEL";
 /// What the test's networks are made with, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 3] = [("ip", "iproute2"), ("iptables-restore", "iptables"), ("setpriv", "util-linux")];
+const PROGRAMS: [(&str, &str); 5] = [
+    ("ip", "iproute2"),
+    ("iptables-restore", "iptables"),
+    ("ip6tables-restore", "iptables"),
+    ("setpriv", "util-linux"),
+    ("nsenter", "util-linux"),
+];
 
 /// Names the cluster; the second is what kubectl reads as well.
 const KUBECONFIGS: [&str; 2] = ["WAYSWITCH_KUBECONFIG", "KUBECONFIG"];
