@@ -18,7 +18,10 @@ use model::service::{Distribution, Port, TRAFFIC_DISTRIBUTION};
 use model::sink::{Decided, Step};
 use model::store::{Changes, NETWORK};
 use model::workload::PodTemplate;
-use model::{Decider, Event, Facts, IstioVersion, Labels, Mesh, Name, Object, ResolveFailure, Resolver, Store};
+use model::{
+    AuthorizationPolicy, Decider, Event, Facts, IstioVersion, Labels, Mesh, Name, Object, Pod, ResolveFailure,
+    Resolver, Store,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 use tests::mesh::history::{Effect, History, histories};
@@ -141,22 +144,8 @@ fn dressed(object: Object, seed: u64) -> Object {
     seed.hash(&mut hasher);
     let luck = hasher.finish();
     let one_of = |bit: u32, of: u64| luck.rotate_right(bit) % of;
-    let annotated = |labels: &Labels, key: &str, value: &str| -> Labels {
-        labels.iter().cloned().chain([(key.into(), value.into())]).collect()
-    };
     match object {
-        Object::Pod(mut pod) => {
-            pod.ready = one_of(0, 3) > 0;
-            pod.terminating = one_of(2, 8) == 0;
-            pod.node = pod.node.filter(|_| one_of(5, 4) > 0);
-            let ports = if one_of(7, 2) == 0 { vec![("web".into(), 8080)] } else { Vec::new() };
-            let workload = (one_of(9, 2) == 0).then(|| "runs".into());
-            pod.template = PodTemplate { workload, ports, ..PodTemplate::clone(&pod.template) }.into();
-            if one_of(11, 2) == 0 {
-                pod.meta.annotations = annotated(&pod.meta.annotations, "ambient.istio.io/redirection", "enabled");
-            }
-            Object::Pod(pod)
-        }
+        Object::Pod(pod) => Object::Pod(dressed_pod(pod, one_of)),
         Object::Service(mut service) => {
             service.ports = ports(one_of(0, 4));
             service.publish_not_ready = one_of(3, 4) == 0;
@@ -187,7 +176,11 @@ fn dressed(object: Object, seed: u64) -> Object {
             Object::Gateway(gateway)
         }
         Object::WorkloadEntry(mut entry) => {
-            entry.network = [None, Some("far".into()), Some("n".into())][one_of(0, 3) as usize].clone();
+            entry.network = match one_of(0, 3) {
+                0 => None,
+                1 => Some("far".into()),
+                _ => Some("n".into()),
+            };
             Object::WorkloadEntry(entry)
         }
         Object::Namespace(mut namespace) => {
@@ -200,23 +193,42 @@ fn dressed(object: Object, seed: u64) -> Object {
             }
             Object::Namespace(namespace)
         }
-        Object::AuthorizationPolicy(mut policy) => {
-            policy.action = match one_of(0, 3) {
-                0 => "ALLOW".into(),
-                1 => "DENY".into(),
-                _ => "AUDIT".into(),
-            };
-            policy.selector = match one_of(3, 4) {
-                0 => None,
-                1 => Some(Labels::default()),
-                it => Some([("app", if it == 2 { "0" } else { "1" })].into_iter().collect()),
-            };
-            let field = Field { name: "ports".into(), values: vec!["80".into()] };
-            policy.rules = vec![Rule { to: vec![vec![field]], ..Rule::default() }];
-            Object::AuthorizationPolicy(policy)
-        }
+        Object::AuthorizationPolicy(policy) => Object::AuthorizationPolicy(dressed_policy(policy, one_of)),
         other => other,
     }
+}
+
+fn annotated(labels: &Labels, key: &str, value: &str) -> Labels {
+    labels.iter().cloned().chain([(key.into(), value.into())]).collect()
+}
+
+fn dressed_pod(mut pod: Pod, one_of: impl Fn(u32, u64) -> u64) -> Pod {
+    pod.ready = one_of(0, 3) > 0;
+    pod.terminating = one_of(2, 8) == 0;
+    pod.node = pod.node.filter(|_| one_of(5, 4) > 0);
+    let ports = if one_of(7, 2) == 0 { vec![("web".into(), 8080)] } else { Vec::new() };
+    let workload = (one_of(9, 2) == 0).then(|| "runs".into());
+    pod.template = PodTemplate { workload, ports, ..PodTemplate::clone(&pod.template) }.into();
+    if one_of(11, 2) == 0 {
+        pod.meta.annotations = annotated(&pod.meta.annotations, "ambient.istio.io/redirection", "enabled");
+    }
+    pod
+}
+
+fn dressed_policy(mut policy: AuthorizationPolicy, one_of: impl Fn(u32, u64) -> u64) -> AuthorizationPolicy {
+    policy.action = match one_of(0, 3) {
+        0 => "ALLOW".into(),
+        1 => "DENY".into(),
+        _ => "AUDIT".into(),
+    };
+    policy.selector = match one_of(3, 4) {
+        0 => None,
+        1 => Some(Labels::default()),
+        it => Some([("app", if it == 2 { "0" } else { "1" })].into_iter().collect()),
+    };
+    let field = Field { name: "ports".into(), values: vec!["80".into()] };
+    policy.rules = vec![Rule { to: vec![vec![field]], ..Rule::default() }];
+    policy
 }
 
 fn ports(kind: u64) -> Vec<Port> {

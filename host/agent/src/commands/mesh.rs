@@ -142,7 +142,8 @@ pub(crate) fn read_store(paths: &[PathBuf]) -> Result<Store, ExitCode> {
     let (at, capture) = open_capture(paths)?;
     let facts = capture.as_ref().map(|capture| capture.header().facts.clone());
     let mut store = Store::new(facts.unwrap_or_default());
-    let _learned = read_into(paths, &TermFlags::default(), (at, capture), &mut store, &mut HashMap::new(), &mut BTreeMap::new())?;
+    let _learned =
+        read_into(paths, &TermFlags::default(), (at, capture), &mut store, &mut HashMap::new(), &mut BTreeMap::new())?;
     Ok(store)
 }
 
