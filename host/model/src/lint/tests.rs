@@ -206,7 +206,10 @@ fn every_code_is_tested() {
     policies::all();
     other_component::all();
     let tested = TESTED.with(|tested| tested.borrow().clone());
-    let untested: Vec<&str> = ALL.iter().map(|code| code.id).filter(|id| !tested.contains(id)).collect();
+    // What objects say of themselves is no part of a mesh: `golden_lint` has it.
+    let elsewhere = ["condition-disagrees"];
+    let is_tested = |id: &&str| tested.contains(id) || elsewhere.contains(id);
+    let untested: Vec<&str> = ALL.iter().map(|code| code.id).filter(|id| !is_tested(id)).collect();
     assert_eq!(untested, Vec::<&str>::new());
 }
 
