@@ -15,6 +15,7 @@ use crate::gateway::{Gateway, GatewayKey};
 use crate::input::{EndpointsInput, SubjectKind, Visibility};
 use crate::name::Name;
 use crate::service::service_of_host;
+use crate::sorted::Sorted;
 use crate::store::Store;
 use crate::table::{RowKey, RowKind};
 
@@ -168,7 +169,7 @@ pub struct LearnedChanges {
 #[derive(Clone, Debug, Default)]
 pub struct LearnedMesh {
     subjects: OrdMap<Name, Arc<LearnedSubject>>,
-    by_row: imbl::HashMap<RowKey, Name>,
+    by_row: Sorted<(RowKey, Name)>,
     /// How many were given each waypoint.
     given: OrdMap<LearnedWaypoint, usize>,
     ready: Ready,
@@ -283,7 +284,7 @@ impl LearnedMesh {
             self.by_row.remove(row);
         }
         if let Some(row) = now.as_ref().and_then(|now| now.row.clone()) {
-            self.by_row.insert(row, name.clone());
+            self.by_row.insert((row, name.clone()));
         }
         self.set_given(both, step);
         step.changes.names.insert(name);

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdMap;
+use model::sorted::Sorted;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
@@ -193,7 +194,7 @@ impl Eq for Resource {}
 #[derive(Clone, Debug, Default)]
 pub struct Resources {
     by_name: ByName,
-    by_key: OrdSet<(Key, Arc<str>)>,
+    by_key: Sorted<((Key, Arc<str>), ())>,
 }
 
 /// Resources in the order of their names.
@@ -211,7 +212,7 @@ impl Resources {
         if old.as_ref().is_none_or(|old| old.keys != resource.keys) {
             self.forget_keys(old.as_deref());
             for key in &resource.keys {
-                self.by_key.insert((key.clone(), resource.name.clone()));
+                self.by_key.insert(((key.clone(), resource.name.clone()), ()));
             }
         }
         true
@@ -232,11 +233,11 @@ impl Resources {
     /// The names of the resources at an address or behind a service.
     pub fn at(&self, key: &Key) -> impl Iterator<Item = &Arc<str>> {
         let first: (Key, Arc<str>) = (key.clone(), "".into());
-        let of_key = self.by_key.range(first..).take_while({
+        let of_key = self.by_key.range_from(&first).take_while({
             let key = key.clone();
-            move |(at, _)| *at == key
+            move |((at, _), ())| *at == key
         });
-        of_key.map(|(_, name)| name)
+        of_key.map(|((_, name), ())| name)
     }
 
     /// All resources in the order of their names.

@@ -167,7 +167,7 @@ impl LearnedDecider {
             return mesh.iter().map(|(name, _)| name.clone()).chain(learned.names.iter().cloned()).collect();
         }
         let mut concerned = learned.names.clone();
-        concerned.extend(changes.rows.iter().filter_map(|row| mesh.by_row.get(row).cloned()));
+        concerned.extend(changes.rows.iter().filter_map(|row| Some(mesh.by_row.get(row)?.1.clone())));
         // Who has a host may be another entry now (R42), of any namespace that has entries.
         let entries = changes.rows.iter().filter(|row| row.kind == RowKind::ServiceEntry);
         let entries: BTreeSet<&Name> = entries.map(|row| &row.namespace).collect();
