@@ -398,6 +398,9 @@ pub struct CleanupFlags {
     /// Remove nothing, and wait until this DaemonSet is ready on every node; exit status 1 if that takes longer than --timeout
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub wait_for: Option<NamespacedName>,
+    /// Then remove that DaemonSet: its Pods have done what they are for
+    #[arg(long, requires = "wait_for")]
+    pub then_remove: bool,
     /// Seconds that --wait-for waits
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub timeout: u64,

@@ -28,7 +28,7 @@ use crate::loader::Loader;
 use crate::manifests::{Manifests, first_look};
 use crate::published::{Published, TableSink};
 use crate::rules::{Kept, rules_of};
-use crate::serving::until_signalled;
+use crate::serving::{Signals, until_signalled};
 use crate::sources::{Source, Sources};
 use crate::status::{Status, Writing};
 use crate::upstream::{Saved, Upstream};
@@ -40,6 +40,8 @@ const MESSAGES_MAX: usize = 64;
 
 /// Runs until SIGTERM or SIGINT. What is in the kernel stays there.
 pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let signals = runtime.block_on(async { Signals::listen() })?;
     let published = Arc::new(Published::default());
     let engine = Engine::new(Limits::default())?;
 
@@ -99,8 +101,7 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
         clients: xds.as_ref().map(Xds::clients),
         newest: xds.as_ref().map(Xds::newest),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let (served, streams) = runtime.block_on(until_signalled(config.admin, config.metrics, admin, xds));
+    let (served, streams) = runtime.block_on(until_signalled(signals, config.admin, config.metrics, admin, xds));
 
     // First: the next leader need not wait for the rest.
     writing.map(Writing::stop).transpose()?;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
@@ -31,8 +31,33 @@ impl Streams {
     }
 }
 
+/// SIGTERM and SIGINT, which from now on are not lost, even if nobody waits yet.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// To be called before anything that takes time: the first process of a container does not hear a signal that it has no
+    /// handler for, and is killed when its grace period is over. Within a runtime.
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        let terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
+        let interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn received(mut self) -> Served {
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = self.interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        }
+        Ok(())
+    }
+}
+
 /// Serves until SIGTERM, SIGINT, or an error.
 pub(crate) async fn until_signalled(
+    signals: Signals,
     address: AdminAddress,
     metrics_at: Option<SocketAddr>,
     admin: Admin,
@@ -56,7 +81,7 @@ pub(crate) async fn until_signalled(
         served = &mut admin => return (flat("admin", served), Streams(Some(streams))),
         served = &mut metrics => return (flat("metrics", served), Streams(Some(streams))),
         served = &mut streams => (flat("xDS", served), Streams(None)),
-        signalled = signalled() => (signalled, Streams(Some(streams))),
+        signalled = signals.received() => (signalled, Streams(Some(streams))),
     };
     drop(stopping);
     let (served, streams) = ended;
@@ -68,12 +93,17 @@ fn flat(what: &str, ended: Result<Served, JoinError>) -> Served {
     ended.with_context(|| format!("{what} ended by a defect"))?
 }
 
-async fn signalled() -> Served {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_that_comes_before_anybody_waits_is_heard() {
+        let signals = Signals::listen().unwrap();
+        let me = std::process::id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &me]).status().unwrap().success());
+        timeout(GRACE, signals.received()).await.unwrap().unwrap();
     }
-    Ok(())
 }

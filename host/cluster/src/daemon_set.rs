@@ -1,7 +1,7 @@
-//! Waits for a DaemonSet to be done on every node.
+//! Waits for a DaemonSet to be done on every node, and removes it then.
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use kube::api::Api;
+use kube::api::{Api, DeleteParams};
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use crate::connect::Cluster;
@@ -62,6 +62,20 @@ impl Cluster {
                 return Ok(last);
             }
             sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Removes it, with its Pods. One that is not there is as good as removed.
+    ///
+    /// # Errors
+    /// It may not be deleted, or the API server does not answer.
+    pub async fn remove_daemon_set(&self, daemon_set: &NamespacedName) -> Result<(), Error> {
+        let NamespacedName { namespace, name } = daemon_set;
+        let about = About { verb: "delete", group: "apps", resource: "daemonsets", namespace, name };
+        let api: Api<DaemonSet> = Api::namespaced(self.client.clone(), namespace);
+        match api.delete(name, &DeleteParams::background()).await.map_err(|error| about.failed(error)) {
+            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }

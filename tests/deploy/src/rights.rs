@@ -13,6 +13,7 @@ pub type Right = (&'static str, &'static str, &'static str, &'static str, bool, 
 const LIST: &str =
     "the first look at the mesh, and the one after a watch was lost: without it no object of the kind is known";
 const WATCH: &str = "changes of the kind reach the agent: without it a decision stays what it was at the start";
+const FOUND: &str = "what agents wrote on objects of the kind is found when they are removed";
 
 /// Every right in the chart.
 pub const RIGHTS: &[Right] = &[
@@ -97,6 +98,20 @@ pub const RIGHTS: &[Right] = &[
     ("wayswitch-labels", "networking.istio.io", "workloadentries", "patch", false, "and for a WorkloadEntry"),
     ("wayswitch-labels", "", "pods", "patch", false, "and for a Pod"),
     ("wayswitch-cleanup", "apps", "daemonsets", "get", true, "the uninstall hook sees that all nodes are clean"),
+    ("wayswitch-cleanup", "apps", "daemonsets", "delete", true, "its DaemonSet goes when they are"),
+    ("wayswitch-cleanup-objects", "", "services", "list", false, FOUND),
+    ("wayswitch-cleanup-objects", "", "pods", "list", false, FOUND),
+    ("wayswitch-cleanup-objects", "networking.istio.io", "serviceentries", "list", false, FOUND),
+    ("wayswitch-cleanup-objects", "networking.istio.io", "workloadentries", "list", false, FOUND),
+    ("wayswitch-cleanup-objects", "security.istio.io", "authorizationpolicies", "list", false, FOUND),
+    ("wayswitch-cleanup-objects", "", "services", "patch", false, "labels go"),
+    ("wayswitch-cleanup-objects", "", "pods", "patch", false, "labels go"),
+    ("wayswitch-cleanup-objects", "networking.istio.io", "serviceentries", "patch", false, "labels go"),
+    ("wayswitch-cleanup-objects", "networking.istio.io", "workloadentries", "patch", false, "labels go"),
+    ("wayswitch-cleanup-objects", "", "services/status", "patch", false, "conditions go"),
+    ("wayswitch-cleanup-objects", "networking.istio.io", "serviceentries/status", "patch", false, "conditions go"),
+    ("wayswitch-cleanup-objects", "networking.istio.io", "workloadentries/status", "patch", false, "conditions go"),
+    ("wayswitch-cleanup-objects", "security.istio.io", "authorizationpolicies/status", "patch", false, "conditions go"),
 ];
 
 /// A right as a role has it.

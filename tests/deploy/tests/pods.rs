@@ -59,7 +59,7 @@ fn roles_are_given_to_the_account_of_the_pods_and_to_nobody_else() -> Result<()>
             .iter()
             .filter(|it| text(it, "/kind").ends_with("RoleBinding"))
             .map(|it| {
-                let cleanup = text(it, "/metadata/name") == "wayswitch-cleanup";
+                let cleanup = text(it, "/metadata/name").starts_with("wayswitch-cleanup");
                 let name = if cleanup { "wayswitch-cleanup" } else { "wayswitch" };
                 let wanted = json!([{"kind": "ServiceAccount", "name": name, "namespace": "wayswitch-system"}]);
                 ensure!(it["subjects"] == wanted, "{path}: {} is for {}", text(it, "/metadata/name"), it["subjects"]);
@@ -263,5 +263,47 @@ fn a_ztunnel_reaches_the_agent_of_its_own_node_only() -> Result<()> {
     let root = format!("{}/root-cert.pem", text(&values[0], "/volumeMounts/0/mountPath"));
     ensure!(text(&values[0], "/env/XDS_ROOT_CA") == root, "ztunnel looks for the certificate elsewhere than {root}");
     ensure!(values[0]["volumeMounts"][0]["readOnly"] == true, "ztunnel must not write there");
+    Ok(())
+}
+
+#[test]
+fn no_node_is_cleaned_while_its_agent_may_write() -> Result<()> {
+    let agent = &pods(RENDERINGS[3])?.into_iter().find(|(name, _)| name == "wayswitch").context("no agent")?.1;
+    for path in [RENDERINGS[2], RENDERINGS[3]] {
+        let objects = read(path)?;
+        let named =
+            |wanted| move |it: &&Value| text(it, "/kind") == "DaemonSet" && text(it, "/metadata/name") == wanted;
+        let cleaning = objects.iter().find(named("wayswitch-cleanup")).context("no clean-up")?;
+        let affinity = &cleaning["spec"]["template"]["spec"]["affinity"];
+        let rule = &affinity["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0];
+        ensure!(text(rule, "/topologyKey") == "kubernetes.io/hostname", "{path}: not by node");
+        // Of the agents, and of nobody else: not of itself.
+        let wanted = json!({"app.kubernetes.io/name": "wayswitch", "app.kubernetes.io/component": "agent"});
+        ensure!(rule["labelSelector"]["matchLabels"] == wanted, "{path}: it does not wait for agents");
+        for agents in objects.iter().filter(named("wayswitch")) {
+            ensure!(agents["spec"]["selector"]["matchLabels"] == wanted, "{path}: agents have other labels");
+        }
+        // What the values say of nodes counts beside it.
+        let is_everything = path == RENDERINGS[3];
+        ensure!(!is_everything || affinity["nodeAffinity"] == agent["affinity"]["nodeAffinity"], "{path}: other nodes");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_node_that_is_away_is_cleaned_after_the_hook_has_failed() -> Result<()> {
+    let objects = read(RENDERINGS[3])?;
+    let hook = |kind: &str| {
+        objects.iter().find(|it| text(it, "/kind") == kind && text(it, "/metadata/name") == "wayswitch-cleanup")
+    };
+    let (nodes, job) = (hook("DaemonSet").context("no clean-up")?, hook("Job").context("nobody waits")?);
+    // When a hook fails, Helm removes those before it that are to go after success.
+    let policy = text(nodes, "/metadata/annotations/helm.sh~1hook-delete-policy");
+    ensure!(policy == "before-hook-creation", "the DaemonSet goes when the Job has failed");
+    let pod = &nodes["spec"]["template"]["spec"];
+    ensure!(text(pod, "/serviceAccountName").is_empty(), "without that account, which is gone, there are no new pods");
+    // So the Job removes it.
+    let wait: Vec<&str> = list(job, "/spec/template/spec/containers/0/args").filter_map(Value::as_str).collect();
+    ensure!(wait.contains(&"--then-remove"), "the DaemonSet stays for ever: {wait:?}");
     Ok(())
 }

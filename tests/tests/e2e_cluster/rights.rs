@@ -22,6 +22,13 @@ pub(crate) const MESH: &str = "istio-canary";
 /// Rights of the leader: told in a story of its own, where there is a leader.
 pub(crate) const OF_THE_LEADER: [&str; 3] = ["wayswitch-leader", "wayswitch-conditions", "wayswitch-labels"];
 
+/// The account of the uninstall's hook, and the DaemonSet that it waits for.
+const HOOK: &str = "wayswitch-cleanup";
+
+fn is_of_the_hook(role: &str) -> bool {
+    role.starts_with(HOOK)
+}
+
 /// A role that lacks one right.
 pub(crate) fn without(role: &Value, (_, group, resource, verb, ..): &Right) -> Result<Value> {
     let mut rules = Vec::new();
@@ -87,7 +94,7 @@ fn without_any_one_right_something_named_fails_and_with_all_nothing_does() -> Re
             let (role, _, resource, verb, ..) = right;
             let object = story.account.role(role)?;
             ground.kubectl.apply(&[without(object, right)?])?;
-            let user = story.account.user(if *role == "wayswitch-cleanup" { role } else { "wayswitch" });
+            let user = story.account.user(if is_of_the_hook(role) { HOOK } else { "wayswitch" });
             let question = question(&story.account, right, object);
             let question: Vec<&str> = question.iter().map(String::as_str).collect();
             let told = wait_allowed(&ground.kubectl, &user, &question, false)
@@ -135,6 +142,15 @@ impl Story<'_> {
             log.lines().filter(|line| line.contains(" cannot ") || line.contains("may not ")).collect();
         ensure!(lines.is_empty(), "with all rights it says: {lines:#?}");
         ensure!(self.cleaned()?.status.code() == Some(1), "the DaemonSet that is not there was waited for");
+        self.done_on_no_node()?;
+        ensure!(self.cleaned()?.status.success(), "the DaemonSet that is done is not removed");
+        let left = self.ground.kubectl.get(&["daemonset", HOOK, "-n", &self.account.namespace])?;
+        ensure!(left.is_null() || !left["metadata"]["deletionTimestamp"].is_null(), "it is still there");
+        self.write_on_objects()?;
+        let output = self.hook(&["--labels"])?;
+        let told = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success() && told.contains("removed labels of 4 of"), "cleanup says {told}");
+        ensure!(told.contains("removed conditions of 4 of"), "cleanup says {told}");
         Ok(())
     }
 
@@ -146,14 +162,85 @@ impl Story<'_> {
         })
     }
 
-    /// What the uninstall's hook runs.
+    /// What the uninstall's hook runs: it waits for the nodes.
     fn cleaned(&self) -> Result<Output> {
-        let kubeconfig = self.account.kubeconfig(self.ground, "wayswitch-cleanup")?;
-        let name = format!("{}/wayswitch-cleanup", self.account.namespace);
-        Ok(command()?
-            .args(["cleanup", "--timeout", "2", "--wait-for", &name])
-            .env("KUBECONFIG", kubeconfig)
-            .output()?)
+        let name = format!("{}/{HOOK}", self.account.namespace);
+        self.hook(&["--timeout", "2", "--wait-for", &name, "--then-remove"])
+    }
+
+    fn hook(&self, arguments: &[&str]) -> Result<Output> {
+        let kubeconfig = self.account.kubeconfig(self.ground, HOOK)?;
+        Ok(command()?.arg("cleanup").args(arguments).env("KUBECONFIG", kubeconfig).output()?)
+    }
+
+    /// Without one right of the hook it says so, and has not done what it was to do.
+    fn hook_without(&self, (role, _, _, verb, ..): &Right, said: &str) -> Result<()> {
+        let output = match (*role, *verb) {
+            (HOOK, "delete") => {
+                self.done_on_no_node()?;
+                self.cleaned()?
+            }
+            (HOOK, _) => self.cleaned()?,
+            _ => {
+                self.write_on_objects()?;
+                self.hook(&["--labels"])?
+            }
+        };
+        let told = String::from_utf8_lossy(&output.stderr);
+        ensure!(!output.status.success() && told.contains(said), "cleanup says {told}");
+        let arguments = ["delete", "daemonset", HOOK, "-n", &self.account.namespace, "--ignore-not-found"];
+        self.ground.kubectl.run(&arguments).map(drop)
+    }
+
+    /// A DaemonSet that is for no node, so it is ready on all.
+    fn done_on_no_node(&self) -> Result<()> {
+        let labels = json!({ "e2e": HOOK });
+        let daemon_set = json!({ "apiVersion": "apps/v1", "kind": "DaemonSet",
+            "metadata": { "name": HOOK, "namespace": self.account.namespace },
+            "spec": { "selector": { "matchLabels": labels }, "template": { "metadata": { "labels": labels },
+                "spec": { "nodeSelector": { "e2e": "nowhere" }, "containers": [{ "name": "a", "image": "none" }] } } },
+            "status": { "observedGeneration": 1, "numberReady": 0, "desiredNumberScheduled": 0,
+                "currentNumberScheduled": 0, "numberMisscheduled": 0 } });
+        self.ground.kubectl.apply(&[without_status(&daemon_set)])?;
+        self.ground.kubectl.set_status(&[daemon_set])
+    }
+
+    /// An object of each kind that agents write on, with labels and conditions of theirs.
+    fn write_on_objects(&self) -> Result<()> {
+        let condition = json!([{ "type": "istio.io/WaypointBound", "status": "True", "reason": "WaypointAccepted",
+            "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z" }]);
+        let pod = json!({ "schedulerName": "nobody", "containers": [{ "name": "a", "image": "none" }] });
+        for (version, kind, labels, conditions, spec) in [
+            ("v1", "Service", true, true, json!({ "ports": [{ "port": 80 }] })),
+            ("v1", "Pod", true, false, pod),
+            ("networking.istio.io/v1", "ServiceEntry", true, true, json!({ "hosts": ["e2e.example.com"] })),
+            ("networking.istio.io/v1", "WorkloadEntry", true, true, json!({ "address": "192.0.2.1" })),
+            ("security.istio.io/v1", "AuthorizationPolicy", false, true, json!({})),
+        ] {
+            let name = json!({ "name": "written", "namespace": self.account.namespace });
+            let object = json!({ "apiVersion": version, "kind": kind, "metadata": name });
+            let with = |pointer: &str, value: Value| {
+                let mut object = object.clone();
+                object[pointer] = value;
+                object
+            };
+            let kubectl = &self.ground.kubectl;
+            kubectl.apply(&[with("spec", spec)])?;
+            let by = |manager: &str| format!("--field-manager=wayswitch-{manager}");
+            let apply = ["apply", "--server-side", "--validate=false", "-f", "-"];
+            if labels {
+                let mut name = name.clone();
+                name["labels"] = json!({ "istio.io/use-waypoint": "w" });
+                name["annotations"] = json!({ "wayswitch.io/labels-written": "w" });
+                kubectl.feed(&[&apply[..], &[&by("labels")]].concat(), &with("metadata", name))?;
+            }
+            if conditions {
+                let by = by("conditions");
+                let arguments = [&apply[..], &[by.as_str(), "--subresource=status"]].concat();
+                kubectl.feed(&arguments, &with("status", json!({ "conditions": condition })))?;
+            }
+        }
+        Ok(())
     }
 
     /// What fails without a right names it.
@@ -161,11 +248,8 @@ impl Story<'_> {
         let (role, group, resource, verb, ..) = right;
         // As the API server says it, which the agent must pass on.
         let said = format!("cannot {verb} resource \"{resource}\" in API group \"{group}\"");
-        if *role == "wayswitch-cleanup" {
-            let output = self.cleaned()?;
-            let told = String::from_utf8_lossy(&output.stderr).into_owned();
-            ensure!(!output.status.success() && told.contains(&said), "cleanup says {told}");
-            return Ok(());
+        if is_of_the_hook(role) {
+            return self.hook_without(right, &said);
         }
         let port = free_port()?;
         let mut flags = self.flags(node);
@@ -206,4 +290,10 @@ impl Story<'_> {
             other => bail!("/readyz has the problems {other:?}"),
         }
     }
+}
+
+fn without_status(object: &Value) -> Value {
+    let mut object = object.clone();
+    object.as_object_mut().map(|it| it.remove("status"));
+    object
 }

@@ -31,7 +31,7 @@ subjects:
     namespace: {{ .Release.Namespace }}
 {{- end -}}
 
-{{- /* Where every pod of ours runs, the agent's and that of the clean-up. */ -}}
+{{- /* Where every pod of ours runs, the agent's and that of the clean-up; affinity is their own. */ -}}
 {{- define "wayswitch.placement" -}}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
@@ -48,10 +48,15 @@ nodeSelector:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.affinity }}
+{{- end -}}
+
+{{- /* Where the clean-up runs: as the agents, but not beside one. An agent that is stopping writes its state once more, and would
+do so behind the back of what cleans. */ -}}
+{{- define "wayswitch.afterAgents" -}}
+{{- $after := dict "topologyKey" "kubernetes.io/hostname" "labelSelector" (dict "matchLabels" (include "wayswitch.selector" . | fromYaml)) -}}
+{{- $never := dict "podAntiAffinity" (dict "requiredDuringSchedulingIgnoredDuringExecution" (list $after)) -}}
 affinity:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
+  {{- mergeOverwrite (deepCopy .Values.affinity) $never | toYaml | nindent 2 }}
 {{- end -}}
 
 {{- /* Root owns pins and folders of the node; without them nobody has to be root. Not empty: yes. */ -}}

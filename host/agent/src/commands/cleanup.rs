@@ -33,7 +33,7 @@ pub(crate) fn run(flags: &CleanupFlags) -> anyhow::Result<ExitCode> {
         return written_back(&flags.cluster);
     }
     if let Some(name) = &flags.wait_for {
-        return wait_for(&flags.cluster, name, Duration::from_secs(flags.timeout));
+        return wait_for(&flags.cluster, name, Duration::from_secs(flags.timeout), flags.then_remove);
     }
     let admin = admin_address(flags.admin.as_deref().unwrap_or(DEFAULT_ADMIN))?;
     let socket = match &admin {
@@ -47,6 +47,10 @@ pub(crate) fn run(flags: &CleanupFlags) -> anyhow::Result<ExitCode> {
     }
     let pins = flags.pin_dir.clone().unwrap_or_else(redirect::default_pin_dir);
     let detached = redirect::detach(&pins).with_context(|| format!("{} could not be detached", pins.display()))?;
+    if let Some(above) = pins.parent().filter(|it| it.ends_with("wayswitch")) {
+        // The agent made it for its folder. Pins of another version may be in it, or it is not there: then nothing happens.
+        let _kept = fs::remove_dir(above);
+    }
     told(&pins, detached, "programs, links and maps");
     if let Some(path) = socket {
         told(path, remove_socket(path).with_context(|| path.display().to_string())?, "admin socket");
@@ -88,13 +92,23 @@ fn hold() -> anyhow::Result<ExitCode> {
     })
 }
 
-fn wait_for(flags: &ClusterFlags, daemon_set: &NamespacedName, wait: Duration) -> anyhow::Result<ExitCode> {
+fn wait_for(
+    flags: &ClusterFlags,
+    daemon_set: &NamespacedName,
+    wait: Duration,
+    then_remove: bool,
+) -> anyhow::Result<ExitCode> {
     let told = |it: Ready| {
         let wanted = it.wanted.map_or_else(|| "?".to_owned(), |it| it.to_string());
         println!("{} of {wanted} nodes are clean", it.ready);
     };
-    let ready =
-        in_cluster(flags, None, async |cluster| Ok(cluster.wait_for_daemon_set(daemon_set, wait, &told).await?))?;
+    let ready = in_cluster(flags, None, async |cluster| {
+        let ready = cluster.wait_for_daemon_set(daemon_set, wait, &told).await?;
+        if then_remove && ready.is_done() {
+            cluster.remove_daemon_set(daemon_set).await?;
+        }
+        Ok(ready)
+    })?;
     if ready.is_done() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -156,7 +170,7 @@ mod tests {
 
     fn flags(folder: &Path) -> CleanupFlags {
         CleanupFlags {
-            pin_dir: Some(folder.join("no-pins")),
+            pin_dir: Some(folder.join("wayswitch/v1")),
             admin: Some(format!("unix:{}", folder.join("admin.sock").display())),
             xds_dir: Some(folder.join("xds")),
             kubernetes_state: Some(folder.join("state")),
@@ -164,6 +178,7 @@ mod tests {
             cluster: ClusterFlags::default(),
             hold: false,
             wait_for: None,
+            then_remove: false,
             timeout: 1,
         }
     }
@@ -172,7 +187,7 @@ mod tests {
     fn what_an_agent_left_goes_and_what_somebody_else_put_there_stays() {
         let folder = tempfile::tempdir().unwrap();
         let at = |path: &str| folder.path().join(path);
-        for path in ["xds/private", "state"] {
+        for path in ["xds/private", "state", "wayswitch"] {
             fs::create_dir_all(at(path)).unwrap();
         }
         for path in
@@ -184,6 +199,7 @@ mod tests {
         run(&flags(folder.path())).unwrap();
         assert!(!at("xds").exists() && !at("admin.sock").exists() && !at("state/objects.capture").exists());
         assert!(!at("state/rules.kept").exists() && at("state/notes").exists() && !at("state/a.b.configmap").exists());
+        assert!(!at("wayswitch").exists());
         run(&flags(folder.path())).unwrap();
     }
 
