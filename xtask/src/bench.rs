@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: criterion's benchmarks in `tests/benches`, with the profile of everything else.
+//! `cargo xtask bench`: the benchmarks in `tests/benches`, with the profile of everything else.
 
 use anyhow::Result;
 
@@ -8,11 +8,9 @@ use crate::{build, process, workspace};
 /// Runs the benchmarks whose names contain `filter`.
 pub(crate) fn run(source: Source, filter: Option<&str>) -> Result<()> {
     build::run(source)?;
-    // All packages' benchmarks, but no unit test in disguise; selected by kind of target, so that features stay the same.
+    // No unit test in disguise, in whatever package; selected by kind of target, so that features stay the same.
+    let named = filter.map_or_else(|| "*".to_owned(), |filter| format!("*{filter}*"));
     let mut command = workspace::cargo("bench");
-    command.args(["--profile", "dev", "--bench", "*"]);
-    if let Some(filter) = filter {
-        command.args(["--", filter]);
-    }
+    command.args(["--profile", "dev", "--bench", &named]);
     process::run(&mut command)
 }

@@ -46,7 +46,7 @@ enum Command {
     Tidy,
     /// Runs the benchmarks whose names contain FILTER, or all.
     Bench {
-        /// Part of a benchmark's name.
+        /// Part of the name of a file in tests/benches.
         filter: Option<String>,
     },
     /// Makes up inputs for a fuzz target and adds what is new to its corpus. Needs a C++ compiler for libFuzzer.
