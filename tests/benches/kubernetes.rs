@@ -7,16 +7,22 @@
 #![expect(clippy::indexing_slicing, reason = "of JSON that was made here, and of answers")]
 
 use std::ffi::OsString;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use apiserver::{ApiServer, Options};
 use cluster::connect::{Access, Cluster};
 use model::{Kind, Object};
+use prost::Message;
 use serde_json::{Value, json};
 use tests::demo::agent::Agent;
 use tests::demo::patience::{Patience, wait_for};
+use tests::demo::places::KernelPlaces;
 use tests::mesh::MeshSize;
+use tests::ztunnel::{Dial, Kept, Ztunnel, answer};
+use tokio::runtime::Runtime;
+use xds::proto::discovery::DeltaDiscoveryResponse;
 
 /// The same mesh in every run.
 const SEED: u64 = 1;
@@ -24,6 +30,8 @@ const SEED: u64 = 1;
 const CHANGES_PER_SECOND: u32 = 100;
 const LIFE: Duration = Duration::from_secs(30);
 const SWAPS: usize = 9;
+/// Clients that take every change.
+const ZTUNNELS: usize = 10;
 
 const START_GOAL: f64 = 1.5;
 const MEMORY_GOAL_MB: f64 = 300.0;
@@ -67,11 +75,58 @@ fn main() {
     );
     let peak = peak_mb(&agent);
     println!("VmHWM {peak:.0} MB, goal {MEMORY_GOAL_MB}: {}", verdict(peak <= MEMORY_GOAL_MB));
-    life(&server, &agent, &pods);
+    life(&server, &agent, &pods, "nobody is told");
     swaps(&server, &mut agent);
     println!("VmHWM at the end {:.0} MB", peak_mb(&agent));
     assert!(agent.stop().unwrap().success());
+    told(&runtime, &server, folder.path(), &kubeconfig, &pods);
     conditions(&server, folder.path(), &kubeconfig);
+}
+
+/// The same minute of ordinary life where the kernel and ztunnels are told of it.
+fn told(runtime: &Runtime, server: &ApiServer, folder: &Path, kubeconfig: &Path, pods: &[Value]) {
+    let places = KernelPlaces::make("kubernetes").unwrap();
+    let (cgroup, pins, xds) = (places.cgroup.clone(), places.pins.clone(), folder.join("xds"));
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let paths = [path(&cgroup), path(&pins), path(&xds)];
+    let flags = [
+        "--node-name",
+        "n",
+        "--cgroup",
+        &paths[0],
+        "--pin-dir",
+        &paths[1],
+        "--xds-listen",
+        &address,
+        "--xds-dir",
+        &paths[2],
+    ];
+    let mut agent = start(folder, kubeconfig, &flags);
+    agent.wait_ready(PATIENCE).unwrap();
+    let read = |name: &str| std::fs::read_to_string(xds.join(name)).unwrap();
+    let (roots, token) = (read("shared/root-cert.pem"), read("private/token").trim().to_owned());
+    let dial = Dial { address, roots, server_name: "localhost".to_owned(), token, node: "n".to_owned() };
+    let clients: Vec<_> = (0..ZTUNNELS).map(|_| runtime.block_on(ztunnel(runtime, &dial))).collect();
+    println!("{ZTUNNELS} ztunnels have the mesh: VmHWM {:.0} MB", peak_mb(&agent));
+    life(server, &agent, pods, &format!("the kernel and {ZTUNNELS} ztunnels are told"));
+    clients.iter().for_each(|client| assert!(!client.is_finished(), "a ztunnel was dropped"));
+    assert!(agent.stop().unwrap().success());
+}
+
+/// A client that has the mesh, and goes on taking what comes.
+async fn ztunnel(runtime: &Runtime, dial: &Dial) -> tokio::task::JoinHandle<()> {
+    let mut client = Ztunnel::connect(dial, Kept::default()).await.unwrap();
+    for _ in 0..2 {
+        take(&mut client).await.unwrap();
+    }
+    runtime.spawn(async move { while take(&mut client).await.is_ok() {} })
+}
+
+async fn take(client: &mut Ztunnel) -> anyhow::Result<()> {
+    let response = DeltaDiscoveryResponse::decode(client.receive_raw().await?)?;
+    client.send(answer(&response, Ok(()))).await
 }
 
 /// Every object gets its conditions, then an agent that starts anew has nothing to write.
@@ -161,14 +216,19 @@ fn cpu(agent: &Agent) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// Pods become ready and unready.
-fn life(server: &ApiServer, agent: &Agent, pods: &[Value]) {
+/// Pods become ready and unready, and every second one has another address.
+fn life(server: &ApiServer, agent: &Agent, pods: &[Value], who: &str) {
     let (begin, before) = (Instant::now(), cpu(agent));
     let mut changes = 0;
     while begin.elapsed() < LIFE {
         let mut pod = pods.get(changes as usize % pods.len()).unwrap().clone();
         let ready = if (changes as usize / pods.len()).is_multiple_of(2) { "False" } else { "True" };
         pod["status"]["conditions"] = json!([{ "type": "Ready", "status": ready }]);
+        if changes % 2 == 0 {
+            let ip = Ipv4Addr::from(0xc633_0000 + changes).to_string();
+            pod["status"]["podIP"] = json!(ip);
+            pod["status"]["podIPs"] = json!([{ "ip": ip }]);
+        }
         server.put(pod).unwrap();
         changes += 1;
         let due = begin + Duration::from_secs(1) * changes / CHANGES_PER_SECOND;
@@ -176,7 +236,7 @@ fn life(server: &ApiServer, agent: &Agent, pods: &[Value]) {
     }
     let share = (cpu(agent) - before).as_secs_f64() / begin.elapsed().as_secs_f64();
     println!(
-        "{changes} changes of Pods in {} s: {:.2} % of a processor, goal {:.0} %: {}",
+        "{changes} changes of Pods in {} s, {who}: {:.2} % of a processor, goal {:.0} %: {}",
         LIFE.as_secs(),
         share * 100.0,
         SHARE_GOAL * 100.0,

@@ -11,7 +11,6 @@
 )]
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +24,10 @@ use model::projection::node_input;
 use model::sink::{Decided, Sink, Step};
 use model::{Decider, Description, Event, Facts, Name, Object, Pod, Resolver, Store};
 use plugin_istio::Istio;
-use redirect::{Config, Redirect, RedirectSink, cgroup2_mount};
+use redirect::{Config, Redirect, RedirectSink};
 use rustix::time::{ClockId, clock_gettime};
 use tests::candidate::artifact;
+use tests::demo::places::KernelPlaces;
 use tests::mesh::{MeshSize, USE_WAYPOINT};
 use tests::native::Native;
 
@@ -105,29 +105,20 @@ struct Mesh {
 
 /// A kernel that redirects nobody: a cgroup without processes.
 struct Kernel {
-    cgroup: PathBuf,
-    sink: Option<RedirectSink>,
+    sink: RedirectSink,
+    /// Removed after what is in them.
+    _places: KernelPlaces,
 }
 
 impl Kernel {
     fn of(mesh: &Mesh) -> Self {
-        let unique = format!("wayswitch-scale-{}", std::process::id());
-        let cgroup = cgroup2_mount().unwrap().join(&unique);
-        std::fs::create_dir(&cgroup).unwrap();
-        let mut config = Config::new(&cgroup);
-        config.pin_dir = Path::new("/sys/fs/bpf").join(unique);
+        let places = KernelPlaces::make("scale").unwrap();
+        let mut config = Config::new(&places.cgroup);
+        config.pin_dir.clone_from(&places.pins);
         let mut sink = RedirectSink::new(Redirect::open(&config).unwrap());
         sink.prepare(mesh.decided()).unwrap();
         sink.commit().unwrap();
-        Self { cgroup, sink: Some(sink) }
-    }
-}
-
-impl Drop for Kernel {
-    fn drop(&mut self) {
-        let sink = self.sink.take().unwrap();
-        sink.into_redirect().detach().unwrap();
-        std::fs::remove_dir(&self.cgroup).unwrap();
+        Self { sink, _places: places }
     }
 }
 
@@ -150,7 +141,7 @@ impl Mesh {
         let changes = self.store.apply(event);
         let moved = self.decider.apply(&self.store, &changes);
         let step = Step { objects, changes, moved, mesh: false };
-        kernel.sink.as_mut().unwrap().update(self.decided(), &step).unwrap();
+        kernel.sink.update(self.decided(), &step).unwrap();
     }
 
     fn decided(&self) -> Decided<'_> {
