@@ -75,7 +75,7 @@ fn main() {
     );
     let peak = peak_mb(&agent);
     println!("VmHWM {peak:.0} MB, goal {MEMORY_GOAL_MB}: {}", verdict(peak <= MEMORY_GOAL_MB));
-    life(&server, &agent, &pods, "nobody is told");
+    life(&server, &agent, &pods, 0, "nobody is told");
     swaps(&server, &mut agent);
     println!("VmHWM at the end {:.0} MB", peak_mb(&agent));
     assert!(agent.stop().unwrap().success());
@@ -110,7 +110,7 @@ fn told(runtime: &Runtime, server: &ApiServer, folder: &Path, kubeconfig: &Path,
     let dial = Dial { address, roots, server_name: "localhost".to_owned(), token, node: "n".to_owned() };
     let clients: Vec<_> = (0..ZTUNNELS).map(|_| runtime.block_on(ztunnel(runtime, &dial))).collect();
     println!("{ZTUNNELS} ztunnels have the mesh: VmHWM {:.0} MB", peak_mb(&agent));
-    life(server, &agent, pods, &format!("the kernel and {ZTUNNELS} ztunnels are told"));
+    life(server, &agent, pods, 1, &format!("the kernel and {ZTUNNELS} ztunnels are told"));
     if let Some(client) = clients.into_iter().find(|client| client.is_finished()) {
         panic!("a ztunnel was dropped: {:#}", runtime.block_on(client).unwrap());
     }
@@ -224,16 +224,17 @@ fn cpu(agent: &Agent) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// Pods become ready and unready, and every second one has another address.
-fn life(server: &ApiServer, agent: &Agent, pods: &[Value], who: &str) {
+/// Pods become ready and unready, and every second one has another address. What was put there in an earlier round would be no
+/// change.
+fn life(server: &ApiServer, agent: &Agent, pods: &[Value], round: u32, who: &str) {
     let (begin, before) = (Instant::now(), cpu(agent));
     let mut changes = 0;
     while begin.elapsed() < LIFE {
         let mut pod = pods.get(changes as usize % pods.len()).unwrap().clone();
-        let ready = if (changes as usize / pods.len()).is_multiple_of(2) { "False" } else { "True" };
+        let ready = if (round + changes / pods.len() as u32).is_multiple_of(2) { "False" } else { "True" };
         pod["status"]["conditions"] = json!([{ "type": "Ready", "status": ready }]);
         if changes % 2 == 0 {
-            let ip = Ipv4Addr::from(0xc633_0000 + changes).to_string();
+            let ip = Ipv4Addr::from(0xc612_0000 + (round << 16) + changes).to_string();
             pod["status"]["podIP"] = json!(ip);
             pod["status"]["podIPs"] = json!([{ "ip": ip }]);
         }
