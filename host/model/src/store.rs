@@ -5,12 +5,13 @@
 //! is a snapshot, so that a candidate can be tried on it while events go on.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap, OrdSet};
 
 use crate::endpoint_slice::EndpointSlice;
-use crate::gateway::{Gateway, GatewayClass, GatewayKey};
+use crate::gateway::{Gateway, GatewayClass, GatewayKey, StatusAddress};
 use crate::hosts::Hosts;
 use crate::mesh::{EntryVisibility, IstioVersion, Mesh};
 use crate::name::{Labels, Name};
@@ -159,6 +160,8 @@ pub struct Store {
     gateways: OrdMap<GatewayKey, Arc<Gateway>>,
     /// class name -> Gateways that name it, whether or not the class exists.
     gateways_by_class: HashMap<Name, OrdSet<GatewayKey>>,
+    /// IP -> how often Gateways report it.
+    reported: HashMap<IpAddr, usize>,
     services: Namespaced<Service>,
     /// Not one by one on the heap: there are many, and none is large.
     pods: Sorted<Pod>,
@@ -370,8 +373,14 @@ impl Store {
         if old.is_some_and(|old| **old == object) {
             return false;
         }
-        if let Some(class) = old.map(|old| old.class.clone()).filter(|class| *class != object.class) {
-            self.forget_class(&class, &key);
+        if let Some(old) = old.cloned() {
+            self.forget_reported(&old);
+            if old.class != object.class {
+                self.forget_class(&old.class, &key);
+            }
+        }
+        for ip in object.addresses.iter().filter_map(StatusAddress::ip) {
+            *self.reported.entry(ip).or_default() += 1;
         }
         self.gateways_by_class.entry(object.class.clone()).or_default().insert(key.clone());
         self.gateways.insert(key.clone(), Arc::new(object));
@@ -383,9 +392,21 @@ impl Store {
         let Some(old) = self.gateways.remove(&key) else {
             return false;
         };
+        self.forget_reported(&old);
         self.forget_class(&old.class, &key);
         changes.gateways.insert(key);
         true
+    }
+
+    fn forget_reported(&mut self, old: &Gateway) {
+        for ip in old.addresses.iter().filter_map(StatusAddress::ip) {
+            match self.reported.get_mut(&ip) {
+                Some(times) if *times > 1 => *times -= 1,
+                _ => {
+                    self.reported.remove(&ip);
+                }
+            }
+        }
     }
 
     fn forget_class(&mut self, class: &Name, key: &GatewayKey) {
@@ -432,6 +453,11 @@ impl Store {
     /// All Gateways in the order of their keys.
     pub fn gateways(&self) -> impl Iterator<Item = (&GatewayKey, &Arc<Gateway>)> {
         self.gateways.iter().filter(|(key, _)| self.is_discovered(&key.namespace))
+    }
+
+    /// Whether a Gateway reports this IP, in sight or not.
+    pub fn is_reported(&self, ip: IpAddr) -> bool {
+        self.reported.contains_key(&ip)
     }
 
     /// The Gateways of one namespace, in the order of their names.

@@ -119,7 +119,7 @@ pub fn update(snapshot: &mut Snapshot, before: &Store, now: Decided<'_>, step: &
         }
     }
     // Others are nobody's waypoint: Pods come and go with addresses all the time.
-    let flipped = flipped.into_iter().filter(|at| outside::has_ip(snapshot, at) || pass.is_reported(at.ip));
+    let flipped = flipped.into_iter().filter(|at| outside::has_ip(snapshot, at) || now.store.is_reported(at.ip));
     concerned.references.extend(flipped.map(Reference::Ip));
     outside::settle(snapshot, now, &concerned.references);
 }
@@ -266,14 +266,15 @@ impl<'a> Pass<'a> {
     }
 
     /// Rows that refer to a waypoint by its IP and were brought up to date before it was known who has that IP, or whose
-    /// waypoint's IP somebody has now, or nobody any more.
+    /// waypoint's IP somebody has now, or nobody any more. A row that could not be decided afresh may refer to one that no
+    /// Gateway has any more; it follows when it is decided.
     fn by_ip(&self, concerned: &Concerned, flipped: &BTreeSet<NetworkIp>) -> BTreeSet<RowKey> {
         let table = self.now.table;
         let refers = |key: &&RowKey| table.get(key).is_some_and(refers_to_ip);
         let mut rows: BTreeSet<RowKey> = concerned.workloads.iter().filter(refers).cloned().collect();
         let services = concerned.hosts.iter().filter_map(|(ns, host)| hosts::service_at(self.now.store, ns, host));
         rows.extend(services.filter(|key| refers(&key)));
-        if flipped.iter().any(|at| self.is_reported(at.ip)) {
+        if flipped.iter().any(|at| self.now.store.is_reported(at.ip)) {
             let of_flipped = |target: &Target| match &target.address {
                 Some(WaypointAddress::Ip { network, ip }) => {
                     flipped.contains(&NetworkIp { network: network.clone(), ip: *ip })
@@ -284,13 +285,6 @@ impl<'a> Pass<'a> {
             rows.extend(others.map(|(key, _)| key.clone()));
         }
         rows
-    }
-
-    /// Whether a Gateway has it. A row that could not be decided afresh may refer to one that has it no more; it follows
-    /// when it is decided.
-    fn is_reported(&self, ip: IpAddr) -> bool {
-        let mut gateways = self.now.store.gateways();
-        gateways.any(|(_, gateway)| gateway.addresses.iter().any(|at| at.ip() == Some(ip)))
     }
 }
 
