@@ -1,7 +1,7 @@
 //! The engine, and a loaded component that answers questions.
 
+use std::sync::Arc;
 use std::sync::mpsc;
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -16,7 +16,8 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::bindings::WaypointResolverPre;
-use crate::instance::{EPOCH_MS, Held, call, chain};
+use crate::clock::Clock;
+use crate::instance::{Held, call, chain};
 use crate::limits::Limits;
 use crate::refusal::{Refusal, Stage};
 use crate::{lift, lower, world};
@@ -29,6 +30,7 @@ pub struct Engine {
 
 struct EngineShared {
     wasmtime: wasmtime::Engine,
+    clock: Arc<Clock>,
     limits: Limits,
     /// One compilation at a time; one that does not end in time keeps its place until it does.
     compiling: parking::Flag,
@@ -119,12 +121,12 @@ impl Engine {
         };
         let wasmtime = wasmtime::Engine::new(&config(&limits)).map_err(refuse)?;
         let shared = Arc::new(EngineShared {
+            clock: Clock::start(wasmtime.clone()),
             wasmtime,
             limits,
             compiling: parking::Flag::default(),
             compiled: ArcSwap::default(),
         });
-        tick(Arc::downgrade(&shared));
         Ok(Self { shared })
     }
 
@@ -248,7 +250,7 @@ impl Engine {
         settings: &str,
         limits: &Limits,
     ) -> Result<Description, Refusal> {
-        let called = call(&self.shared.wasmtime, pre, limits, 0, |component, store| {
+        let called = call(&self.shared.clock, pre, limits, 0, |component, store| {
             component.wayswitch_waypoint_resolver().call_describe(store, settings)
         });
         match called.map_err(|failure| Refusal::of_call(Stage::Describe, failure))?.value {
@@ -289,8 +291,8 @@ impl Component {
     pub fn answers(&self, batch: &Batch<'_>) -> Result<(Vec<Answer>, u64), ResolveFailure> {
         let arena = Bump::new();
         let argument = lower::batch(&arena, batch);
-        let engine = &self.engine.shared.wasmtime;
-        let called = call(engine, &self.pre, &self.limits, batch.subjects.len(), |component, store| {
+        let clock = &self.engine.shared.clock;
+        let called = call(clock, &self.pre, &self.limits, batch.subjects.len(), |component, store| {
             component.wayswitch_waypoint_resolver().call_resolve(store, argument)
         })?;
         match called.value {
@@ -314,8 +316,8 @@ impl Component {
         let batch = Batch::new(settings, node, inputs);
         let arena = Bump::new();
         let argument = lower::batch(&arena, &batch);
-        let engine = &self.engine.shared.wasmtime;
-        let called = call(engine, &self.pre, &self.limits, 1, |component, store| {
+        let clock = &self.engine.shared.clock;
+        let called = call(clock, &self.pre, &self.limits, 1, |component, store| {
             component.wayswitch_waypoint_resolver().call_explain(store, argument)
         })?;
         let said = called.value.map_err(|failure| lift::failure(&failure))?;
@@ -374,20 +376,6 @@ fn config(limits: &Limits) -> Config {
         // fiftieth of the time of a call.
         .cranelift_opt_level(OptLevel::None);
     config
-}
-
-/// The clock of the epochs; it ends with its engine.
-fn tick(engine: Weak<EngineShared>) {
-    let clock = move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.wasmtime.increment_epoch();
-            drop(engine);
-            std::thread::sleep(Duration::from_millis(EPOCH_MS));
-        }
-    };
-    if let Err(error) = std::thread::Builder::new().name("epoch".to_owned()).spawn(clock) {
-        tracing::error!(%error, "no thread for the epoch clock: endless calls are stopped by fuel only");
-    }
 }
 
 fn over(bytes: usize, max: usize, what: &str) -> Result<(), Refusal> {

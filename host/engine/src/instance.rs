@@ -7,10 +7,8 @@ use model::explain::shown;
 use wasmtime::{AsContextMut, ResourceLimiter, Store, Trap};
 
 use crate::bindings::{WaypointResolver, WaypointResolverPre};
+use crate::clock::{Clock, EPOCH_MS};
 use crate::limits::Limits;
-
-/// A step of the epoch clock.
-pub(crate) const EPOCH_MS: u64 = 10;
 
 /// What a store carries: the limits of its instance, and which of them was hit.
 pub(crate) struct Held {
@@ -47,19 +45,20 @@ pub(crate) struct Called<T> {
 
 /// Makes an instance, calls it once about `rows` rows, and drops it.
 pub(crate) fn call<T>(
-    engine: &wasmtime::Engine,
+    clock: &Clock,
     pre: &WaypointResolverPre<Held>,
     limits: &Limits,
     rows: usize,
     ask: impl FnOnce(&WaypointResolver, &mut Store<Held>) -> wasmtime::Result<T>,
 ) -> Result<Called<T>, ResolveFailure> {
     let held = Held { memory_left: limits.memory_bytes_max, limits: limits.clone(), hit: None };
-    let mut store = Store::new(engine, held);
+    let mut store = Store::new(clock.engine(), held);
     store.limiter(|held| held);
     store.set_hostcall_fuel(limits.answer_bytes_max);
     let fuel = limits.fuel(rows);
     let ticks = u64::try_from(limits.call_time_max.as_millis()).unwrap_or(u64::MAX) / EPOCH_MS + 1;
     store.set_epoch_deadline(ticks);
+    let _call = clock.call();
     let result =
         store.set_fuel(fuel).and_then(|()| pre.instantiate(&mut store)).and_then(|instance| ask(&instance, &mut store));
     match result {

@@ -10,6 +10,8 @@ mod refusal;
 
 mod bindings;
 
+mod clock;
+
 mod instance;
 
 mod lower;
