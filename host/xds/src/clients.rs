@@ -24,9 +24,9 @@ pub struct Client {
     /// Where it comes from.
     pub peer: Option<SocketAddr>,
     /// Whose token it has, as `namespace/service-account`.
-    pub identity: String,
+    pub identity: Arc<str>,
     /// The id of its Node message; empty before its first request.
-    pub node: String,
+    pub node: Arc<str>,
     /// Since when.
     pub since: Instant,
     /// What it was sent and has answered, by type.
@@ -68,7 +68,7 @@ pub struct Rejection {
 /// Everybody who is connected. Shared between the streams and the readers.
 #[derive(Debug, Default)]
 pub struct Clients {
-    connected: ArcSwap<OrdMap<u64, Client>>,
+    connected: ArcSwap<OrdMap<u64, Arc<ArcSwap<Client>>>>,
     rejections: ArcSwap<Vector<Rejection>>,
     last_id: AtomicU64,
     /// Counters, in the order of [`Counter::ALL`].
@@ -144,7 +144,7 @@ impl Clients {
 
     /// Those that are connected, in the order in which they came.
     pub fn connected(&self) -> Vec<Client> {
-        self.connected.load().values().cloned().collect()
+        self.connected.load().values().map(|client| Client::clone(&client.load())).collect()
     }
 
     /// The last resources that were not taken, oldest first.
@@ -170,15 +170,16 @@ impl Clients {
     pub(crate) fn enter(self: &Arc<Self>, mut client: Client, max: usize) -> Option<Entered> {
         client.id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let id = client.id;
+        let listed = Arc::new(ArcSwap::from_pointee(client.clone()));
         let before = self.connected.rcu(|connected| match connected.len() < max {
-            true => Arc::new(connected.update(id, client.clone())),
+            true => Arc::new(connected.update(id, Arc::clone(&listed))),
             false => Arc::clone(connected),
         });
         if before.len() >= max {
             return None;
         }
         self.count(Counter::Streams, 1);
-        Some(Entered { clients: Arc::clone(self), id })
+        Some(Entered { clients: Arc::clone(self), client, listed, id })
     }
 }
 
@@ -186,19 +187,16 @@ impl Clients {
 #[derive(Debug)]
 pub(crate) struct Entered {
     clients: Arc<Clients>,
+    client: Client,
+    listed: Arc<ArcSwap<Client>>,
     pub(crate) id: u64,
 }
 
 impl Entered {
     /// Changes what is listed. Called by one stream about itself only.
-    pub(crate) fn change(&self, change: impl Fn(&mut Client)) {
-        self.clients.connected.rcu(|connected| {
-            let mut connected = OrdMap::clone(connected);
-            if let Some(client) = connected.get_mut(&self.id) {
-                change(client);
-            }
-            connected
-        });
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Client)) {
+        change(&mut self.client);
+        self.listed.store(Arc::new(self.client.clone()));
     }
 
     pub(crate) fn clients(&self) -> &Clients {
@@ -221,7 +219,7 @@ mod tests {
             id: 0,
             peer: None,
             identity: "istio-system/ztunnel".into(),
-            node: String::new(),
+            node: "".into(),
             since: Instant::now(),
             types: BTreeMap::new(),
         }
@@ -231,10 +229,10 @@ mod tests {
     fn whoever_leaves_makes_room() {
         let clients = Arc::new(Clients::default());
         let first = clients.enter(client(), 2).unwrap();
-        let second = clients.enter(client(), 2).unwrap();
+        let mut second = clients.enter(client(), 2).unwrap();
         assert!(clients.enter(client(), 2).is_none());
         second.change(|client| client.node = "n".into());
-        let ids: Vec<_> = clients.connected().iter().map(|it| (it.id, it.node.clone())).collect();
+        let ids: Vec<_> = clients.connected().iter().map(|it| (it.id, it.node.to_string())).collect();
         assert_eq!(ids, [(first.id, String::new()), (second.id, "n".to_owned())]);
         drop(first);
         let third = clients.enter(client(), 2).unwrap();

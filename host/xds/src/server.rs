@@ -103,8 +103,8 @@ impl Server {
         let client = Client {
             id: 0,
             peer,
-            identity: identity.to_string(),
-            node: String::new(),
+            identity: identity.to_string().into(),
+            node: "".into(),
             since: Instant::now(),
             types: BTreeMap::new(),
         };
@@ -226,7 +226,7 @@ impl Stream {
                 return Err(Status::permission_denied(wrong.to_string()));
             }
             let id: String = node.id.chars().filter(|it| !it.is_control()).take(256).collect();
-            self.entered.change(|client| client.node.clone_from(&id));
+            self.entered.change(|client| client.node = id.into());
         }
         let of = ResourceType::of_url(&request.type_url);
         let answered =
@@ -270,9 +270,8 @@ impl Stream {
 
     fn note_sent(&mut self, response: &Response) {
         let resources = response.resources.len() as u64;
-        let clients = self.entered.clients();
-        clients.count(Counter::Responses, 1);
-        clients.count(Counter::Resources, resources);
+        self.entered.clients().count(Counter::Responses, 1);
+        self.entered.clients().count(Counter::Resources, resources);
         self.under_way.insert(response.of, (response.rules, response.revision));
         self.entered.change(|client| {
             let progress = client.types.entry(response.of).or_default();
