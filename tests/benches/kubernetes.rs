@@ -1,6 +1,6 @@
 //! What following a cluster of full size costs: from start to the first rules, memory, a minute of ordinary life, and a ConfigMap
 //! from its change to rules in force. Not a test: it prints each figure beside its goal. Run by
-//! `cargo bench --profile dev --bench kubernetes` after `cargo xtask build`.
+//! `cargo bench --profile dev --bench kubernetes` after `cargo xtask build`; `-- start`, `told` or `conditions` runs that part.
 //!
 //! The API server is in this process, the agent is the real program in its own.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a benchmark that cannot go on should stop where it is")]
@@ -54,9 +54,25 @@ fn main() {
     let kubeconfig = folder.path().join("kubeconfig");
     server.write_kubeconfig(&kubeconfig, None).unwrap();
 
+    // Cargo adds `--bench`.
+    let part = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    let runs = |name: &str| part.as_deref().is_none_or(|part| part == name);
+    if runs("start") {
+        quiet(&runtime, &server, folder.path(), &kubeconfig, &pods);
+    }
+    if runs("told") {
+        told(&runtime, &server, folder.path(), &kubeconfig, &pods);
+    }
+    if runs("conditions") {
+        conditions(&server, folder.path(), &kubeconfig);
+    }
+}
+
+/// From start to rules, beside listing alone; ordinary life and swaps where nobody is told.
+fn quiet(runtime: &Runtime, server: &ApiServer, folder: &Path, kubeconfig: &Path, pods: &[Value]) {
     let begin = Instant::now();
     let listed = runtime.block_on(async {
-        let access = Access { kubeconfig: Some(kubeconfig.clone()), ..Access::default() };
+        let access = Access { kubeconfig: Some(kubeconfig.to_owned()), ..Access::default() };
         Cluster::connect(&access).await.unwrap().list(&Kind::ALL, &|_| {}).await.unwrap()
     });
     let reading = begin.elapsed();
@@ -64,7 +80,7 @@ fn main() {
     drop(listed);
 
     let begin = Instant::now();
-    let mut agent = start(folder.path(), &kubeconfig, &[]);
+    let mut agent = start(folder, kubeconfig, &[]);
     agent.wait_ready(PATIENCE).unwrap();
     let ready = begin.elapsed();
     let ratio = ready.as_secs_f64() / reading.as_secs_f64();
@@ -75,12 +91,10 @@ fn main() {
     );
     let peak = peak_mb(&agent);
     println!("VmHWM {peak:.0} MB, goal {MEMORY_GOAL_MB}: {}", verdict(peak <= MEMORY_GOAL_MB));
-    life(&server, &agent, &pods, 0, "nobody is told");
-    swaps(&server, &mut agent);
+    life(server, &agent, pods, 0, "nobody is told");
+    swaps(server, &mut agent);
     println!("VmHWM at the end {:.0} MB", peak_mb(&agent));
     assert!(agent.stop().unwrap().success());
-    told(&runtime, &server, folder.path(), &kubeconfig, &pods);
-    conditions(&server, folder.path(), &kubeconfig);
 }
 
 /// The same minute of ordinary life where the kernel and ztunnels are told of it.
