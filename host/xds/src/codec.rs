@@ -1,38 +1,24 @@
-//! gRPC messages in and out. Responses are written from resources that are encoded already, without a copy of each that
-//! only exists to be encoded again.
+//! gRPC messages in and out. Responses are written from resources that are encoded already, piece by piece as the client takes
+//! them: a mesh is megabytes, and so many per client would be there at a time.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
+use std::vec::IntoIter;
 
-use bytes::{Buf, BufMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use tonic::Status;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-use crate::proto::discovery::DeltaDiscoveryRequest;
+use crate::resource::VERSION_DIGITS;
 use crate::session::{Response, Sent};
 
-/// How much of a message is buffered before it goes out; a mesh is megabytes.
-const BUFFER: usize = 256 << 10;
+/// About how many bytes a piece has: as many as some HTTP/2 frames, and as stay in a processor's cache.
+const PIECE: usize = 64 << 10;
 
-/// What the server speaks.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ServerCodec;
-
-impl Codec for ServerCodec {
-    type Encode = Response;
-    type Decode = DeltaDiscoveryRequest;
-    type Encoder = ResponseEncoder;
-    type Decoder = MessageDecoder<DeltaDiscoveryRequest>;
-
-    fn encoder(&mut self) -> Self::Encoder {
-        ResponseEncoder
-    }
-
-    fn decoder(&mut self) -> Self::Decoder {
-        MessageDecoder(PhantomData)
-    }
-}
+/// Bytes before a gRPC message: whether it is compressed, and its length.
+const PREFIX: usize = 5;
 
 /// Plain messages both ways, for clients.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +66,12 @@ impl<M: Message> Encoder for MessageEncoder<M> {
 #[derive(Debug)]
 pub struct MessageDecoder<M>(PhantomData<M>);
 
+impl<M> Default for MessageDecoder<M> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
 impl<M: Message + Default> Decoder for MessageDecoder<M> {
     type Item = M;
     type Error = Status;
@@ -92,54 +84,83 @@ impl<M: Message + Default> Decoder for MessageDecoder<M> {
     }
 }
 
-/// Writes a [`Response`] as a `DeltaDiscoveryResponse`.
+/// A [`Response`] on its way: a `DeltaDiscoveryResponse` as a gRPC message, in pieces. What was written is let go.
 #[derive(Debug)]
-pub struct ResponseEncoder;
+pub(crate) struct Pieces {
+    url: &'static str,
+    /// What comes before the resources, until it is written.
+    first: Bytes,
+    resources: IntoIter<Sent>,
+    removed: IntoIter<Arc<str>>,
+    /// Bytes that are still to be written.
+    left: usize,
+}
 
-impl Encoder for ResponseEncoder {
-    type Item = Response;
-    type Error = Status;
-
-    fn encode(&mut self, response: Response, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        let version = format!("{}.{}", response.rules, response.revision);
-        to.reserve(encoded_len(&response) + version.len() + 64);
-        string(1, &version, to);
-        for sent in &response.resources {
-            resource(sent, response.of.url(), to);
-        }
-        string(4, response.of.url(), to);
-        string(5, &response.nonce, to);
-        for name in &response.removed {
-            string(6, name, to);
-        }
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER, BUFFER)
+impl Pieces {
+    /// All of it is still to be written.
+    ///
+    /// # Errors
+    /// When it is longer than a gRPC message can be.
+    pub(crate) fn of(response: Response) -> Result<Self, Status> {
+        let (url, version) = (response.of.url(), format!("{}.{}", response.rules, response.revision));
+        let own = [(1, version.as_str()), (4, url), (5, response.nonce.as_str())];
+        let own_len: usize = own.iter().map(|(tag, text)| field_len(*tag, text.len())).sum();
+        let resources = response.resources.iter().map(|sent| field_len(2, resource_len(sent, url)));
+        let removed = response.removed.iter().map(|name| field_len(6, name.len()));
+        let len = own_len + resources.sum::<usize>() + removed.sum::<usize>();
+        let head =
+            u32::try_from(len).map_err(|_| Status::internal(format!("a response of {len} bytes is too long")))?;
+        let mut first = BytesMut::with_capacity(PREFIX + own_len);
+        // Not compressed.
+        first.put_u8(0);
+        first.put_u32(head);
+        own.iter().for_each(|(tag, text)| string(*tag, text, &mut first));
+        let (resources, removed) = (response.resources.into_iter(), response.removed.into_iter());
+        Ok(Self { url, first: first.freeze(), resources, removed, left: PREFIX + len })
     }
 }
 
-/// About how many bytes a response has; only an estimate for a buffer.
-fn encoded_len(response: &Response) -> usize {
-    let of_resource = |sent: &Sent| sent.resource.body().len() + sent.name.len() + response.of.url().len() + 64;
-    let resources: usize = response.resources.iter().map(of_resource).sum();
-    resources + response.removed.iter().map(|name| name.len() + 8).sum::<usize>()
+impl Iterator for Pieces {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        // With room for the resource that goes over the edge.
+        let mut to = BytesMut::with_capacity(self.left.min(PIECE + PIECE / 8));
+        to.put(std::mem::take(&mut self.first));
+        while to.len() < PIECE {
+            if let Some(sent) = self.resources.next() {
+                resource(&sent, self.url, &mut to);
+            } else if let Some(name) = self.removed.next() {
+                string(6, &name, &mut to);
+            } else {
+                break;
+            }
+        }
+        self.left = self.left.saturating_sub(to.len());
+        (!to.is_empty()).then(|| to.freeze())
+    }
 }
 
 /// `Resource`: version, Any { type_url, value }, name.
-fn resource(sent: &Sent, url: &str, to: &mut impl BufMut) {
-    let version = sent.resource.version().to_string();
+fn resource(sent: &Sent, url: &str, to: &mut BytesMut) {
     let body = sent.resource.body();
-    let any = field_len(1, url.len()) + field_len(2, body.len());
-    let whole = field_len(1, version.len()) + field_len(2, any) + field_len(3, sent.name.len());
-    head(2, whole, to);
-    string(1, &version, to);
-    head(2, any, to);
+    head(2, resource_len(sent, url), to);
+    head(1, VERSION_DIGITS, to);
+    to.put_slice(&sent.resource.version().digits());
+    head(2, any_len(body, url), to);
     string(1, url, to);
     head(2, body.len(), to);
     to.put_slice(body);
     string(3, &sent.name, to);
+}
+
+fn resource_len(sent: &Sent, url: &str) -> usize {
+    let any = any_len(sent.resource.body(), url);
+    field_len(1, VERSION_DIGITS) + field_len(2, any) + field_len(3, sent.name.len())
+}
+
+fn any_len(body: &[u8], url: &str) -> usize {
+    field_len(1, url.len()) + field_len(2, body.len())
 }
 
 /// The length of a length-delimited field with its head.
@@ -155,4 +176,69 @@ fn head(tag: u32, len: usize, to: &mut impl BufMut) {
 fn string(tag: u32, text: &str, to: &mut impl BufMut) {
     head(tag, text.len(), to);
     to.put_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::proto::discovery::DeltaDiscoveryResponse;
+    use crate::resource::{Resource, ResourceType, Stamp};
+
+    fn response(resources: usize, bytes: usize, removed: usize) -> Response {
+        let sent = |at: usize| {
+            let (name, body) = (Arc::from(format!("name-{at}")), vec![7_u8; bytes]);
+            let resource = Arc::new(Resource::new(Arc::clone(&name), body.into(), [], Stamp::default()));
+            Sent { name, resource }
+        };
+        Response {
+            of: ResourceType::Address,
+            nonce: "9".to_owned(),
+            resources: (0..resources).map(sent).collect(),
+            removed: (0..removed).map(|at| format!("gone-{at}").into()).collect(),
+            rules: 3,
+            revision: 14,
+        }
+    }
+
+    fn decoded(pieces: &[Bytes]) -> DeltaDiscoveryResponse {
+        let mut whole = pieces.concat().as_slice().to_vec();
+        let message = whole.split_off(PREFIX);
+        assert_eq!(whole.first(), Some(&0), "not compressed");
+        assert_eq!(u32::from_be_bytes(whole[1..].try_into().unwrap()) as usize, message.len());
+        DeltaDiscoveryResponse::decode(message.as_slice()).unwrap()
+    }
+
+    #[test]
+    fn a_response_is_one_message_in_pieces_of_bounded_size() {
+        for (resources, bytes, removed) in [(0, 0, 0), (1, 0, 1), (3, 200_000, 0), (5_000, 200, 20_000), (0, 0, 9)] {
+            let response = response(resources, bytes, removed);
+            let pieces: Vec<Bytes> = Pieces::of(response.clone()).unwrap().collect();
+            assert!(pieces.iter().all(|piece| piece.len() < PIECE + bytes + 200));
+            let said = decoded(&pieces);
+            assert_eq!((said.system_version_info.as_str(), said.nonce.as_str()), ("3.14", "9"));
+            assert_eq!(said.type_url, ResourceType::Address.url());
+            assert_eq!(said.removed_resources, response.removed.iter().map(|it| it.to_string()).collect::<Vec<_>>());
+            assert_eq!(said.resources.len(), resources);
+            for (said, sent) in said.resources.iter().zip(&response.resources) {
+                assert_eq!((said.name.as_str(), &said.version), (&*sent.name, &sent.resource.version().to_string()));
+                let any = said.resource.as_ref().unwrap();
+                assert_eq!(
+                    (any.type_url.as_str(), &*any.value),
+                    (ResourceType::Address.url(), &**sent.resource.body())
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_let_go() {
+        let response = response(1_000, 1_000, 0);
+        let first = Arc::downgrade(&response.resources[0].resource);
+        let last = Arc::downgrade(&response.resources[999].resource);
+        let mut pieces = Pieces::of(response).unwrap();
+        let _piece = pieces.next().unwrap();
+        assert_eq!((first.strong_count(), last.strong_count()), (0, 1));
+    }
 }

@@ -26,4 +26,5 @@ pub mod wire;
 pub mod auth;
 mod files;
 mod reload;
+mod responses;
 pub mod tls;

@@ -10,18 +10,19 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
-use tonic::codegen::{BoxFuture, Service, http};
-use tonic::server::{Grpc, NamedService, StreamingService};
+use tonic::codegen::{Service, http};
+use tonic::metadata::GRPC_CONTENT_TYPE;
+use tonic::server::NamedService;
 use tonic::{Request, Status, Streaming};
 
 use crate::auth::{Identity, Refused, TokenVerifier, bearer, check_node};
 use crate::clients::{Client, Clients, Counter, Entered, Rejection};
-use crate::codec::ServerCodec;
+use crate::codec::MessageDecoder;
 use crate::fallback::{Objections, Then};
 use crate::proto::discovery::{DeltaDiscoveryRequest, Node};
 use crate::resource::{ResourceType, Snapshot};
+use crate::responses::Responses;
 use crate::session::{Limits, Rejected, Response, Session};
 use crate::tls::incoming::{Incoming, Peer};
 
@@ -82,10 +83,7 @@ impl Server {
         Self { objections, ..self }
     }
 
-    async fn open(
-        self,
-        request: Request<Streaming<DeltaDiscoveryRequest>>,
-    ) -> Result<tonic::Response<Responses>, Status> {
+    async fn open(self, request: Request<Streaming<DeltaDiscoveryRequest>>) -> Result<Responses, Status> {
         let connection = request.extensions().get::<Peer>().cloned();
         let peer = connection.as_ref().map(Peer::address);
         let identity = match bearer(request.metadata()) {
@@ -114,7 +112,7 @@ impl Server {
         };
         tracing::info!(client = entered.id, ?peer, %identity, "a client of xDS connected");
         // One that waits for room, besides the one that is being written.
-        let (responses, stream) = mpsc::channel(1);
+        let (responses, receiver) = mpsc::channel(1);
         let stream_of = Stream {
             session: Session::new(self.config.limits),
             under_way: BTreeMap::new(),
@@ -125,7 +123,7 @@ impl Server {
             responses,
         };
         tokio::spawn(stream_of.run(request.into_inner(), self.newest));
-        Ok(tonic::Response::new(ReceiverStream::new(stream)))
+        Ok(Responses::new(receiver))
     }
 }
 
@@ -145,8 +143,6 @@ pub async fn serve(
         .serve_with_incoming_shutdown(server, incoming, stop)
         .await
 }
-
-type Responses = ReceiverStream<Result<Response, Status>>;
 
 /// One client.
 struct Stream {
@@ -294,16 +290,6 @@ impl NamedService for Server {
     const NAME: &'static str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
 }
 
-impl StreamingService<DeltaDiscoveryRequest> for Server {
-    type Response = Response;
-    type ResponseStream = Responses;
-    type Future = BoxFuture<tonic::Response<Responses>, Status>;
-
-    fn call(&mut self, request: Request<Streaming<DeltaDiscoveryRequest>>) -> Self::Future {
-        Box::pin(self.clone().open(request))
-    }
-}
-
 impl Service<http::Request<Body>> for Server {
     type Response = http::Response<Body>;
     type Error = std::convert::Infallible;
@@ -319,8 +305,15 @@ impl Service<http::Request<Body>> for Server {
             if request.uri().path() != PATH {
                 return Ok(Status::unimplemented("only DeltaAggregatedResources is served").into_http());
             }
-            let mut grpc = Grpc::new(ServerCodec).max_decoding_message_size(REQUEST_MAX);
-            Ok(grpc.streaming(server, request).await)
+            let requests = |body| Streaming::new_request(MessageDecoder::default(), body, None, Some(REQUEST_MAX));
+            Ok(match server.open(Request::from_http(request.map(requests))).await {
+                Ok(responses) => {
+                    let mut response = http::Response::new(Body::new(responses));
+                    response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
+                    response
+                }
+                Err(status) => status.into_http(),
+            })
         })
     }
 }
