@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
-use tests::demo::agent::command;
+use tests::demo::agent::{ALLOCATOR, command};
 
 /// What is committed of what the chart and the overlays give; together every flag that the chart can write.
 const RENDERINGS: [&str; 5] = [
@@ -61,5 +61,17 @@ fn every_command_and_flag_of_the_manifests_is_one_of_the_binary() -> Result<()> 
         unknown.extend(flags.iter().filter(|flag| !known.contains(flag.as_str())).map(|flag| format!("{name} {flag}")));
     }
     ensure!(unknown.is_empty(), "the manifests use what the binary does not have: {unknown:?}");
+    Ok(())
+}
+
+#[test]
+fn the_agent_of_tests_and_benchmarks_has_the_allocator_of_the_manifests() -> Result<()> {
+    for path in RENDERINGS {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).context(path)?;
+        let is_agent = flags(&text).contains_key("agent");
+        let said = text.split_once("- name: GLIBC_TUNABLES\n").and_then(|(_, after)| after.lines().next());
+        let said = said.and_then(|line| line.trim().strip_prefix("value: "));
+        ensure!(said == is_agent.then_some(ALLOCATOR), "{path} says {said:?}");
+    }
     Ok(())
 }

@@ -15,6 +15,8 @@ use super::patience::{Patience, wait_for};
 
 /// An agent finishes what it has begun when it is told to stop; a swap may be under way.
 const STOP_TIME_MAX: Duration = Duration::from_secs(15);
+/// What manifests and chart tell the allocator of the agent in `GLIBC_TUNABLES`: what is free is given back.
+pub const ALLOCATOR: &str = "glibc.malloc.mmap_threshold=131072:glibc.malloc.trim_threshold=131072";
 /// Lines of the agent's log that a failure shows.
 const LOG_LINES_SHOWN: usize = 12;
 
@@ -88,7 +90,7 @@ impl Agent {
         let output = File::options().create(true).append(true).open(&log);
         let output = output.with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = command()?;
-        command.arg("agent").arg("--admin").arg(admin).args(flags);
+        command.env("GLIBC_TUNABLES", ALLOCATOR).arg("agent").arg("--admin").arg(admin).args(flags);
         // In a group of its own, so that an interrupt reaches whoever started it first, and it is stopped in order.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).process_group(0);
         let child = command.spawn().context("the agent cannot be started")?;
