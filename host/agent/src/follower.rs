@@ -93,8 +93,7 @@ pub(crate) fn follow(
 /// Writes what it is handed, until nobody hands it anything.
 pub(crate) fn keep(dir: &Dir, meshes: &Receiver<Saved>) {
     while let Ok(mesh) = meshes.recv() {
-        let types: Vec<_> = mesh.iter().map(|(of, resources)| (*of, resources.as_slice())).collect();
-        if let Err(error) = persist::save(dir, now(), &types) {
+        if let Err(error) = persist::save(dir, now(), &mesh) {
             tracing::warn!("{:#}", anyhow::Error::new(error));
         }
     }

@@ -13,6 +13,7 @@ use engine::{Refusal, Stage};
 use model::decider::Terms;
 use model::decision::Choice;
 use model::learned::decider::{LearnedDecider, LearnedRow, LearnedTerms};
+use model::sorted::Sorted;
 use model::store::Changes;
 use model::table::{RowKey, RowKind};
 use model::{Description, Name, Resolver, Store};
@@ -27,7 +28,7 @@ use crate::learned::Learned;
 use crate::ztunnels::UpstreamConfig;
 
 /// What is written to disk: all resources by type.
-pub(crate) type Saved = Vec<(ResourceType, Vec<UpstreamResource>)>;
+pub(crate) type Saved = Vec<(ResourceType, Sorted<UpstreamResource>)>;
 
 /// What readers see of it.
 #[derive(Default)]
@@ -223,7 +224,7 @@ impl Upstream {
     /// through what those forbid.
     fn unsaved(&self) -> Option<Saved> {
         let is_whole = *self.status.freshness() != Freshness::Unknown;
-        let of = |of| (of, self.mirror.upstream(of).cloned().collect());
+        let of = |of| (of, self.mirror.upstream(of).clone());
         (self.is_unsaved && is_whole).then(|| ResourceType::ALL.map(of).into())
     }
 

@@ -8,7 +8,7 @@
 
 use std::sync::{Arc, Weak};
 
-use imbl::OrdMap;
+use model::sorted::Sorted;
 use tokio::sync::watch;
 
 use crate::client::state::UpstreamResource;
@@ -29,7 +29,7 @@ pub enum Instead {
     /// These waypoints, in the place of those that were decided.
     Waypoints(WaypointFields),
     /// What the control plane said, by the name of the resource.
-    ControlPlane(OrdMap<Arc<str>, UpstreamResource>),
+    ControlPlane(Sorted<UpstreamResource>),
 }
 
 /// A resource that is told otherwise than it was decided.

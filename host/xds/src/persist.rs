@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use model::sorted::Sorted;
 use sha2::{Digest, Sha256};
 
 use crate::client::state::UpstreamResource;
@@ -122,7 +123,7 @@ pub struct PersistError {
 ///
 /// # Errors
 /// When the disk refuses, or something is too large for the format; what was saved before is untouched.
-pub fn save(folder: &Dir, saved_at: u64, types: &[(ResourceType, &[UpstreamResource])]) -> Result<(), PersistError> {
+pub fn save(folder: &Dir, saved_at: u64, types: &[(ResourceType, Sorted<UpstreamResource>)]) -> Result<(), PersistError> {
     let doing = |doing| move |source| PersistError { doing, source };
     let mut options = OpenOptions::new();
     // Who talks to whom is nobody else's business.
@@ -192,7 +193,7 @@ impl<W: Write> Hashed<W> {
     }
 }
 
-fn write(to: &mut Hashed<impl Write>, saved_at: u64, types: &[(ResourceType, &[UpstreamResource])]) -> io::Result<()> {
+fn write(to: &mut Hashed<impl Write>, saved_at: u64, types: &[(ResourceType, Sorted<UpstreamResource>)]) -> io::Result<()> {
     to.put(MAGIC)?;
     to.put(&FORMAT.to_le_bytes())?;
     to.put(&saved_at.to_le_bytes())?;
@@ -200,7 +201,7 @@ fn write(to: &mut Hashed<impl Write>, saved_at: u64, types: &[(ResourceType, &[U
     for (of, resources) in types {
         to.text(of.url().as_bytes())?;
         to.number(resources.len())?;
-        for UpstreamResource { name, version, body } in *resources {
+        for UpstreamResource { name, version, body } in resources.iter() {
             to.text(name.as_bytes())?;
             to.text(version.as_bytes())?;
             to.text(body)?;

@@ -1,10 +1,12 @@
 //! What is said to a control plane, as a pure value: the requests of a new stream, the answer to each response, and what
 //! became different. It holds names, versions and hashes, not the resources.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model::sorted::{Entry, Sorted};
 use prost::Message;
 
 use super::node::NodeIdentity;
@@ -48,6 +50,23 @@ pub struct UpstreamResource {
     pub body: Bytes,
 }
 
+/// By its name.
+impl Entry for UpstreamResource {
+    type Key = Arc<str>;
+
+    fn key(&self) -> Arc<str> {
+        self.name.clone()
+    }
+
+    fn order(&self, name: &Arc<str>) -> Ordering {
+        self.name.cmp(name)
+    }
+
+    fn compare(&self, other: &Self) -> Ordering {
+        self.name.cmp(&other.name)
+    }
+}
+
 /// What a response made different. Of a name that occurs several times in it the last occurrence counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
@@ -84,18 +103,37 @@ pub struct State {
 /// What is held of one type.
 #[derive(Debug, Default)]
 struct OfType {
-    held: BTreeMap<Arc<str>, Held>,
+    held: Sorted<Held>,
     bytes: usize,
     /// Held since before this stream, on which the server was not told of them: nobody will say that they are gone.
     unconfirmed: BTreeSet<Arc<str>>,
     answered: bool,
 }
 
+/// As many as there are resources: as small as can be.
 #[derive(Clone, Debug)]
 struct Held {
+    name: Arc<str>,
     version: Arc<str>,
     hash: Version,
     size: usize,
+}
+
+/// By its name.
+impl Entry for Held {
+    type Key = Arc<str>;
+
+    fn key(&self) -> Arc<str> {
+        self.name.clone()
+    }
+
+    fn order(&self, name: &Arc<str>) -> Ordering {
+        self.name.cmp(name)
+    }
+
+    fn compare(&self, other: &Self) -> Ordering {
+        self.name.cmp(&other.name)
+    }
 }
 
 impl State {
@@ -114,7 +152,7 @@ impl State {
     pub fn restore<'a>(&mut self, of: ResourceType, resources: impl IntoIterator<Item = &'a UpstreamResource>) {
         let of_type = self.of_mut(of);
         for resource in resources {
-            of_type.put(resource.name.clone(), held(resource));
+            of_type.put(held(resource));
         }
     }
 
@@ -128,7 +166,7 @@ impl State {
             let versions = if without || of_type.versions_bytes() > limit { None } else { Some(of_type.versions()) };
             of_type.unconfirmed = match &versions {
                 Some(_) => BTreeSet::new(),
-                None => of_type.held.keys().cloned().collect(),
+                None => of_type.held.iter().map(|held| held.name.clone()).collect(),
             };
             requests.push(DeltaDiscoveryRequest {
                 node: Some(node.clone()),
@@ -163,14 +201,14 @@ impl State {
             of_type.unconfirmed.remove(resource.name.as_str());
             match accepted(of, resource, &limits).and_then(|it| of_type.fits(it, &limits)) {
                 Ok(resource) => {
-                    if of_type.put(resource.name.clone(), held(&resource)) {
+                    if of_type.put(held(&resource)) {
                         changed.insert(resource.name.clone(), resource);
                     }
                 }
                 Err(rejected) => update.rejected.push(rejected),
             }
         }
-        update.removed.retain(|name| !of_type.held.contains_key(name));
+        update.removed.retain(|name| of_type.held.get(name).is_none());
         update.changed = changed.into_values().collect();
         let error_detail =
             (!update.rejected.is_empty()).then(|| Status { code: 3, message: reasons(&update.rejected) });
@@ -242,9 +280,9 @@ impl State {
 
 impl OfType {
     /// True when a reader would see a difference. The version is taken over either way.
-    fn put(&mut self, name: Arc<str>, held: Held) -> bool {
+    fn put(&mut self, held: Held) -> bool {
         let (hash, size) = (held.hash, held.size);
-        let old = self.held.insert(name, held);
+        let old = self.held.insert(held);
         self.bytes = self.bytes + size - old.as_ref().map_or(0, |old| old.size);
         old.is_none_or(|old| old.hash != hash)
     }
@@ -254,9 +292,9 @@ impl OfType {
         let mut removed = BTreeSet::new();
         for name in names {
             self.unconfirmed.remove(name.as_ref());
-            if let Some((name, held)) = self.held.remove_entry(name.as_ref()) {
+            if let Some(held) = self.held.remove(&Arc::from(name.as_ref())) {
                 self.bytes -= held.size;
-                removed.insert(name);
+                removed.insert(held.name);
             }
         }
         removed.into_iter().collect()
@@ -278,17 +316,17 @@ impl OfType {
     /// Bytes that names and versions take in a request, about.
     fn versions_bytes(&self) -> usize {
         // Two keys and lengths of the pair, those of the entry, some of them two bytes long.
-        self.held.iter().map(|(name, held)| name.len() + held.version.len() + 10).sum()
+        self.held.iter().map(|held| held.name.len() + held.version.len() + 10).sum()
     }
 
     fn versions(&self) -> BTreeMap<String, String> {
-        self.held.iter().map(|(name, held)| (name.as_ref().to_owned(), held.version.as_ref().to_owned())).collect()
+        self.held.iter().map(|held| (held.name.as_ref().to_owned(), held.version.as_ref().to_owned())).collect()
     }
 }
 
 fn held(resource: &UpstreamResource) -> Held {
-    let UpstreamResource { version, body, .. } = resource;
-    Held { version: version.clone(), hash: Version::of(body), size: body.len() }
+    let UpstreamResource { name, version, body } = resource;
+    Held { name: name.clone(), version: version.clone(), hash: Version::of(body), size: body.len() }
 }
 
 /// Checks a resource. What ztunnel could not read either is better refused here, where the reason can be said upstream.

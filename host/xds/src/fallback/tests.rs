@@ -104,7 +104,7 @@ fn beside_a_control_plane_it_is_what_that_said_byte_for_byte() {
     };
     let passed = service("passed", "wp");
     let said = [upstream("ns/cart", &body), upstream("ns/passed", passed.body())];
-    let said = Instead::ControlPlane(said.into_iter().map(|it| (it.name.clone(), it)).collect());
+    let said = Instead::ControlPlane(said.into_iter().collect());
     let case = Case::told(said, [service("cart", "wp"), passed.clone(), service("ours", "wp")]);
     assert_eq!(case.reject(1, &service("cart", "wp")), Then::Fallback);
     assert_eq!(*case.resource("ns/cart").body(), body);

@@ -10,6 +10,7 @@ use imbl::{OrdMap, OrdSet};
 use model::decision::{OnUnreachable, Target, WaypointAddress};
 use model::learned::decider::LearnedRow;
 use model::learned::{LearnedChanges, LearnedEvent, LearnedMesh, LearnedWaypoint};
+use model::sorted::Sorted;
 use model::{Facts, Name, Store};
 
 use super::outside::{References, given, given_at};
@@ -30,8 +31,8 @@ use crate::waypoint::{Told, of_service};
 #[derive(Clone, Debug, Default)]
 pub struct Mirror {
     /// As they came, with the control plane's own versions.
-    upstream: OrdMap<Arc<str>, UpstreamResource>,
-    policies: OrdMap<Arc<str>, UpstreamResource>,
+    upstream: Sorted<UpstreamResource>,
+    policies: Sorted<UpstreamResource>,
     mesh: LearnedMesh,
     addresses: Resources,
     authorizations: Resources,
@@ -78,20 +79,21 @@ impl Mirror {
         match update.of {
             ResourceType::Authorization => self.apply_policies(update),
             ResourceType::Address => {
-                let mut events = Vec::with_capacity(update.changed.len() + update.removed.len());
                 for name in &update.removed {
                     self.upstream.remove(name);
-                    events.push(LearnedEvent::Remove(name.clone()));
                 }
                 for resource in &update.changed {
-                    let subject = decoded(&resource.body).and_then(|address| subject(&resource.name, &address, facts));
-                    let name = resource.name.clone();
-                    events.push(subject.map_or(LearnedEvent::Remove(name.clone()), |it| LearnedEvent::Put(name, it)));
-                    self.upstream.insert(resource.name.clone(), resource.clone());
+                    self.upstream.insert(resource.clone());
                 }
+                let removed = update.removed.iter().cloned().map(LearnedEvent::Remove);
+                // Each is made when it is taken: all of them together are larger than the mesh.
+                let changed = update.changed.iter().map(|UpstreamResource { name, body, .. }| {
+                    let subject = decoded(body).and_then(|address| subject(name, &address, facts));
+                    subject.map_or(LearnedEvent::Remove(name.clone()), |it| LearnedEvent::Put(name.clone(), it))
+                });
+                touched.learned = self.mesh.apply(removed.chain(changed));
                 let names = update.changed.iter().map(|it| &it.name).chain(&update.removed);
                 touched.addresses = names.cloned().collect();
-                touched.learned = self.mesh.apply(events);
                 self.is_guard_stale |= touched.learned.others;
                 touched.reachable = std::mem::take(&mut touched.learned.reachable);
             }
@@ -154,7 +156,7 @@ impl Mirror {
         concerned: &mut BTreeSet<Reference>,
         failed: &mut Vec<(Arc<str>, String)>,
     ) {
-        let row = rewriting.rows.get(&name).filter(|_| self.upstream.contains_key(&name));
+        let row = rewriting.rows.get(&name).filter(|_| self.upstream.get(&name).is_some());
         let watches = rewriting.allow_unprogrammed || !self.references.is_empty();
         if watches {
             let before = self.addresses.get(&name);
@@ -244,7 +246,7 @@ impl Mirror {
     /// Whether clients find it without help, or it is the control plane's to see to that.
     fn is_inside(&self, reference: &Reference) -> bool {
         let is_told = match reference {
-            Reference::Host(namespace, host) => self.upstream.contains_key(format!("{namespace}/{host}").as_str()),
+            Reference::Host(namespace, host) => self.upstream.get(&format!("{namespace}/{host}").into()).is_some(),
             Reference::Ip(at) => self.addresses.at(&Key::Ip(at.clone())).next().is_some(),
         };
         is_told || self.mesh.is_given(&given(reference))
@@ -253,16 +255,16 @@ impl Mirror {
     fn take_back(&mut self, reference: &Reference) {
         self.addresses.remove(&uid(reference));
         let (namespace, host) = reference.service();
-        let service = format!("{namespace}/{host}");
+        let service = Name::from(format!("{namespace}/{host}"));
         // The control plane may have told of it meanwhile.
-        if !self.upstream.contains_key(service.as_str()) {
+        if self.upstream.get(&service).is_none() {
             self.addresses.remove(&service);
         }
     }
 
     /// Publishes everything, for instance under new rules.
     pub fn publish_all(&mut self, rewriting: Rewriting<'_>) -> Vec<(Arc<str>, String)> {
-        let names: Vec<_> = self.upstream.keys().cloned().collect();
+        let names: Vec<_> = self.upstream.iter().map(|it| it.name.clone()).collect();
         self.publish(names, &BTreeSet::new(), rewriting)
     }
 
@@ -284,10 +286,10 @@ impl Mirror {
     }
 
     /// What the control plane said, in the order of the names: to be persisted.
-    pub fn upstream(&self, of: ResourceType) -> impl ExactSizeIterator<Item = &UpstreamResource> {
+    pub fn upstream(&self, of: ResourceType) -> &Sorted<UpstreamResource> {
         match of {
-            ResourceType::Address => self.upstream.values(),
-            ResourceType::Authorization => self.policies.values(),
+            ResourceType::Address => &self.upstream,
+            ResourceType::Authorization => &self.policies,
         }
     }
 
@@ -299,7 +301,7 @@ impl Mirror {
         for resource in &update.changed {
             let UpstreamResource { name, body, .. } = resource;
             self.authorizations.put(Resource::new(name.clone(), body.clone(), [], Stamp::default()));
-            self.policies.insert(name.clone(), resource.clone());
+            self.policies.insert(resource.clone());
         }
     }
 
@@ -321,10 +323,10 @@ impl Told for Mirror {
     /// By hostname: its service has a healthy endpoint. What is behind an address is not watched, nor what the control plane has
     /// not told of: it is enough that it can be dialled.
     fn is_reachable(&self, target: &Target) -> bool {
-        let Some(service) = service_of(target) else { return target.address.is_some() };
-        let is_told = self.upstream.contains_key(service.as_str())
+        let Some(service) = service_of(target).map(Name::from) else { return target.address.is_some() };
+        let is_told = self.upstream.get(&service).is_some()
             || given_at(target).is_some_and(|waypoint| self.mesh.is_given(&waypoint));
-        if is_told { self.mesh.is_ready(&service.into()) } else { !target.dial.is_empty() }
+        if is_told { self.mesh.is_ready(&service) } else { !target.dial.is_empty() }
     }
 }
 

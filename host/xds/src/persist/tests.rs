@@ -28,7 +28,7 @@ fn mesh() -> SavedMesh {
 }
 
 fn put(folder: &Dir, mesh: &SavedMesh) {
-    let types = ResourceType::ALL.map(|of| (of, mesh.of(of)));
+    let types = ResourceType::ALL.map(|of| (of, mesh.of(of).iter().cloned().collect()));
     save(folder, mesh.saved_at, &types).unwrap();
 }
 
