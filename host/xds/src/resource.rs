@@ -2,6 +2,7 @@
 //! snapshots that share what did not change.
 
 use std::fmt::{self, Write as _};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -121,12 +122,21 @@ impl fmt::Display for NetworkIp {
 }
 
 /// Where else than under its name a client may look for a resource.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// At an address.
     Ip(NetworkIp),
     /// Behind a service, by its name.
     Service(Arc<str>),
+}
+
+impl Key {
+    /// Stands for the key where there are as many as resources: small, and nearly as good.
+    fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        Hash::hash(self, &mut hasher);
+        hasher.finish()
+    }
 }
 
 /// A resource, ready to be sent.
@@ -203,7 +213,10 @@ impl Eq for Resource {}
 #[derive(Clone, Debug, Default)]
 pub struct Resources {
     by_name: ByName,
-    by_key: Sorted<((Key, Arc<str>), ())>,
+    /// By [`Key::hash`]: two keys may have one, so that whether a resource has the key has to be looked at.
+    by_key: Sorted<((u64, Arc<str>), ())>,
+    /// The network of the address that came last, which is that of most.
+    network: Arc<str>,
 }
 
 /// Resources in the order of their names.
@@ -212,7 +225,8 @@ pub type ByName = OrdMap<Arc<str>, Arc<Resource>>;
 impl Resources {
     /// Puts a resource in the place of the one with its name. False when a client would see no difference; its stamp is
     /// renewed all the same.
-    pub fn put(&mut self, resource: Resource) -> bool {
+    pub fn put(&mut self, mut resource: Resource) -> bool {
+        self.share_keys(&mut resource);
         let resource = Arc::new(resource);
         let old = self.by_name.insert(resource.name.clone(), Arc::clone(&resource));
         if old.as_ref() == Some(&resource) {
@@ -221,7 +235,7 @@ impl Resources {
         if old.as_ref().is_none_or(|old| old.keys != resource.keys) {
             self.forget_keys(old.as_deref());
             for key in &resource.keys {
-                self.by_key.insert(((key.clone(), resource.name.clone()), ()));
+                self.by_key.insert(((key.hash(), resource.name.clone()), ()));
             }
         }
         true
@@ -241,12 +255,10 @@ impl Resources {
 
     /// The names of the resources at an address or behind a service.
     pub fn at(&self, key: &Key) -> impl Iterator<Item = &Arc<str>> {
-        let first: (Key, Arc<str>) = (key.clone(), "".into());
-        let of_key = self.by_key.range_from(&first).take_while({
-            let key = key.clone();
-            move |((at, _), ())| *at == key
-        });
-        of_key.map(|((_, name), ())| name)
+        let hash = key.hash();
+        let of_hash = self.by_key.range_from(&(hash, "".into())).take_while(move |((at, _), ())| *at == hash);
+        let names = of_hash.map(|((_, name), ())| name);
+        names.filter(move |name| self.by_name.get(*name).is_some_and(|it| it.keys.contains(key)))
     }
 
     /// All resources in the order of their names.
@@ -267,7 +279,35 @@ impl Resources {
     fn forget_keys(&mut self, old: Option<&Resource>) {
         let Some(old) = old else { return };
         for key in &old.keys {
-            self.by_key.remove(&(key.clone(), old.name.clone()));
+            self.by_key.remove(&(key.hash(), old.name.clone()));
+        }
+    }
+
+    /// Takes names in its keys from where they are already: thousands stand behind one service, and nearly all are on one
+    /// network.
+    fn share_keys(&mut self, resource: &mut Resource) {
+        if let Some(old) = self.by_name.get(&resource.name).filter(|old| old.keys == resource.keys) {
+            resource.keys.clone_from(&old.keys);
+            return;
+        }
+        for key in &mut resource.keys {
+            let of_other = match &*key {
+                Key::Ip(at) if at.network == self.network => {
+                    Some(Key::Ip(NetworkIp { network: Arc::clone(&self.network), ip: at.ip }))
+                }
+                Key::Ip(at) => {
+                    self.network = Arc::clone(&at.network);
+                    None
+                }
+                Key::Service(service) => {
+                    let other = self.at(key).next().and_then(|name| self.by_name.get(name));
+                    let behind = other.and_then(|it| it.keys.iter().find(|it| *it == key)).cloned();
+                    behind.or_else(|| Some(Key::Service(Arc::clone(self.by_name.get(service)?.name()))))
+                }
+            };
+            if let Some(of_other) = of_other {
+                *key = of_other;
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ fn resource(name: &str, version: &str, body: &[u8]) -> UpstreamResource {
 fn mesh() -> SavedMesh {
     SavedMesh {
         saved_at: 1_700_000_000,
-        addresses: vec![resource("shop/cart", "v1", b"body"), resource("c//Pod/shop/é", "", b"")],
+        addresses: vec![resource("c//Pod/shop/é", "", b""), resource("shop/cart", "v1", b"body")],
         authorizations: vec![resource("shop/deny", "", b"\0\xff")],
     }
 }
