@@ -86,7 +86,7 @@ impl Told<'_> {
             dial: Vec::new(),
             weight: 0,
         };
-        let choice = match self.subject.upstream.as_slice() {
+        let choice = match &*self.subject.upstream {
             [] => Choice::Direct,
             waypoints => Choice::Waypoints(waypoints.iter().map(target).collect()),
         };

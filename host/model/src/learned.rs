@@ -4,6 +4,7 @@
 //! Where another source has the same object, what that source says is added (the same uid, or the same namespace and
 //! host). [`decider`] comes to decisions; what is sent because of them is not known here.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,9 +14,9 @@ use imbl::{OrdMap, OrdSet};
 use crate::decision::WaypointAddress;
 use crate::gateway::{Gateway, GatewayKey};
 use crate::input::{EndpointsInput, SubjectKind, Visibility};
-use crate::name::Name;
+use crate::name::{Name, share};
 use crate::service::service_of_host;
-use crate::sorted::Sorted;
+use crate::sorted::{Entry, Sorted};
 use crate::store::Store;
 use crate::table::{RowKey, RowKind};
 
@@ -39,16 +40,16 @@ pub struct LearnedSubject {
     /// the host, and is looked up.
     pub row: Option<RowKey>,
     /// Its host, if it is a service.
-    pub hosts: Vec<Name>,
+    pub hosts: Box<[Name]>,
     /// Its addresses, each on its network; ranges are left out.
-    pub addresses: Vec<(Name, IpAddr)>,
+    pub addresses: Box<[(Name, IpAddr)]>,
     /// What a workload runs as.
     pub service_account: Option<Name>,
     /// Who sees it.
     pub visibility: Visibility,
     /// The waypoints that it was given, primary first, each once; they hold configuration for it, whatever their weight
     /// (R98).
-    pub upstream: Vec<LearnedWaypoint>,
+    pub upstream: Box<[LearnedWaypoint]>,
     /// Of a workload that is ready: where it is, and behind what.
     pub ready: Option<Arc<LearnedEndpoint>>,
 }
@@ -168,13 +169,57 @@ pub struct LearnedChanges {
 /// Everything that the control plane said. A clone costs next to nothing.
 #[derive(Clone, Debug, Default)]
 pub struct LearnedMesh {
-    subjects: OrdMap<Name, Arc<LearnedSubject>>,
-    by_row: Sorted<(RowKey, Name)>,
+    subjects: Sorted<ByName>,
+    /// Those that have a row.
+    by_row: Sorted<ByRow>,
     /// How many were given each waypoint.
     given: OrdMap<LearnedWaypoint, usize>,
     ready: Ready,
     /// Who has the addresses by which waypoints were given; no other address.
     at: OrdMap<LearnedWaypoint, OrdSet<Name>>,
+}
+
+/// A subject by the name of its resource.
+#[derive(Clone, Debug)]
+struct ByName {
+    name: Name,
+    subject: Arc<LearnedSubject>,
+}
+
+impl Entry for ByName {
+    type Key = Name;
+
+    fn key(&self) -> Name {
+        self.name.clone()
+    }
+
+    fn order(&self, name: &Name) -> Ordering {
+        self.name.cmp(name)
+    }
+
+    fn compare(&self, other: &Self) -> Ordering {
+        self.name.cmp(&other.name)
+    }
+}
+
+/// A subject by its row.
+#[derive(Clone, Debug)]
+struct ByRow(ByName);
+
+impl Entry for ByRow {
+    type Key = Option<RowKey>;
+
+    fn key(&self) -> Option<RowKey> {
+        self.0.subject.row.clone()
+    }
+
+    fn order(&self, row: &Option<RowKey>) -> Ordering {
+        self.0.subject.row.cmp(row)
+    }
+
+    fn compare(&self, other: &Self) -> Ordering {
+        self.order(&other.0.subject.row)
+    }
 }
 
 /// What is put together while events are carried out, and looked at when all of them are.
@@ -195,6 +240,12 @@ impl LearnedMesh {
             let (name, now) = match event {
                 LearnedEvent::Put(name, mut subject) => {
                     subject.ready = subject.ready.map(|ready| self.ready.shared(ready));
+                    subject.share(self.subjects.near(&name).map(|it| &*it.subject));
+                    for waypoint in &mut subject.upstream {
+                        if let Some((given, _)) = self.given.get_key_value(waypoint) {
+                            waypoint.clone_from(given);
+                        }
+                    }
                     (name, Some(Arc::new(subject)))
                 }
                 LearnedEvent::Remove(name) => (name, None),
@@ -207,13 +258,18 @@ impl LearnedMesh {
     }
 
     /// The subject of this name.
-    pub fn get(&self, name: &str) -> Option<&Arc<LearnedSubject>> {
-        self.subjects.get(name)
+    pub fn get(&self, name: &Name) -> Option<&Arc<LearnedSubject>> {
+        self.subjects.get(name).map(|it| &it.subject)
     }
 
     /// All subjects in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&Name, &Arc<LearnedSubject>)> {
-        self.subjects.iter()
+        self.subjects.iter().map(|it| (&it.name, &it.subject))
+    }
+
+    /// The name of the subject with this row.
+    fn with_row(&self, row: &RowKey) -> Option<&Name> {
+        self.by_row.get(&Some(row.clone())).map(|it| &it.0.name)
     }
 
     /// How many there are.
@@ -240,7 +296,7 @@ impl LearnedMesh {
     pub fn addresses_of(&self, waypoint: &LearnedWaypoint) -> Vec<IpAddr> {
         match waypoint {
             LearnedWaypoint::Host { namespace, host } => {
-                let service = self.subjects.get(format!("{namespace}/{host}").as_str());
+                let service = self.get(&format!("{namespace}/{host}").into());
                 service.map(|service| service.addresses.iter().map(|(_, ip)| *ip).collect()).unwrap_or_default()
             }
             LearnedWaypoint::Ip { ip, .. } => vec![*ip],
@@ -252,7 +308,7 @@ impl LearnedMesh {
     pub fn endpoints_of(&self, waypoint: &LearnedWaypoint) -> Vec<EndpointsInput> {
         let LearnedWaypoint::Host { namespace, host } = waypoint else {
             let at = self.at.get(waypoint).into_iter().flatten();
-            let at: Vec<_> = at.filter_map(|name| Some((name, self.subjects.get(name)?))).collect();
+            let at: Vec<_> = at.filter_map(|name| Some((name, self.get(name)?))).collect();
             let service = at.iter().find(|(_, subject)| !subject.hosts.is_empty());
             return match service {
                 Some((name, _)) => self.ready.of_service(name),
@@ -270,21 +326,24 @@ impl LearnedMesh {
     }
 
     fn set(&mut self, name: Name, now: Option<Arc<LearnedSubject>>, step: &mut Step) {
-        let before = match &now {
-            Some(subject) => self.subjects.insert(name.clone(), Arc::clone(subject)),
-            None => self.subjects.remove(&name),
-        };
-        if before == now {
+        // What did not change stays the very same: it is held by its row as well.
+        if self.get(&name) == now.as_ref() {
             return;
         }
+        let by_name = now.as_ref().map(|subject| ByName { name: name.clone(), subject: Arc::clone(subject) });
+        let before = match by_name.clone() {
+            Some(by_name) => self.subjects.insert(by_name),
+            None => self.subjects.remove(&name),
+        };
+        let before = before.map(|it| it.subject);
         let both = Both { before: before.as_deref(), now: now.as_deref() };
         self.set_addresses(&name, both, &mut step.changes);
         self.set_ready(both, &mut step.ready);
-        for row in before.iter().filter_map(|before| before.row.as_ref()) {
-            self.by_row.remove(row);
+        if let Some(before) = before.as_ref().filter(|it| it.row.is_some()) {
+            self.by_row.remove(&before.row);
         }
-        if let Some(row) = now.as_ref().and_then(|now| now.row.clone()) {
-            self.by_row.insert((row, name.clone()));
+        if let Some(by_name) = by_name.filter(|it| it.subject.row.is_some()) {
+            self.by_row.insert(ByRow(by_name));
         }
         self.set_given(both, step);
         step.changes.names.insert(name);
@@ -363,7 +422,7 @@ impl LearnedMesh {
         if found.is_empty() {
             return;
         }
-        for (name, subject) in &self.subjects {
+        for ByName { name, subject } in self.subjects.iter() {
             for waypoint in subject.by_address() {
                 if let Some(names) = found.get_mut(&waypoint) {
                     names.insert(name.clone());
@@ -384,7 +443,7 @@ impl LearnedMesh {
                 .split_once('/')
                 .map(|(namespace, host)| LearnedWaypoint::Host { namespace: namespace.into(), host: host.into() });
             changes.endpoints.extend(by_host.filter(|it| self.given.contains_key(it)));
-            let by_address = self.subjects.get(&service).into_iter().flat_map(|it| it.by_address());
+            let by_address = self.get(&service).into_iter().flat_map(|it| it.by_address());
             changes.endpoints.extend(by_address.filter(|it| self.at.contains_key(it)));
             if before.is_empty() != now.is_empty() {
                 changes.reachable.insert(service);
@@ -394,6 +453,23 @@ impl LearnedMesh {
 }
 
 impl LearnedSubject {
+    /// Takes names from another where they are equal: most beside it are of its namespace, and all are on few networks.
+    fn share(&mut self, other: Option<&Self>) {
+        if let Some(other) = other {
+            share(&mut self.namespace, &other.namespace);
+            if let (Some(own), Some(other)) = (&mut self.service_account, &other.service_account) {
+                share(own, other);
+            }
+            if let Some((network, _)) = other.addresses.first() {
+                self.addresses.iter_mut().for_each(|(own, _)| share(own, network));
+            }
+        }
+        if let Some(row) = &mut self.row {
+            share(&mut row.namespace, &self.namespace);
+            share(&mut row.name, &self.name);
+        }
+    }
+
     /// The waypoints that lead here by an address.
     fn by_address(&self) -> impl Iterator<Item = LearnedWaypoint> + '_ {
         self.addresses.iter().map(|(network, ip)| LearnedWaypoint::Ip { network: network.clone(), ip: *ip })

@@ -44,9 +44,9 @@ fn of_workload(workload: &Workload, facts: &Facts) -> LearnedSubject {
         namespace: workload.namespace.as_str().into(),
         name: workload.name.as_str().into(),
         row,
-        hosts: Vec::new(),
+        hosts: Box::default(),
         addresses: match workload.network_mode() {
-            NetworkMode::HostNetwork => Vec::new(),
+            NetworkMode::HostNetwork => Box::default(),
             NetworkMode::Standard => {
                 let network = network_of(&workload.network, facts);
                 let ips = workload.addresses.iter().filter_map(|bytes| ip_of_bytes(bytes));
@@ -55,7 +55,7 @@ fn of_workload(workload: &Workload, facts: &Facts) -> LearnedSubject {
         },
         service_account: Some(account.into()),
         visibility: Visibility::Everywhere,
-        upstream: waypoints(workload.waypoint.as_ref()),
+        upstream: waypoints(workload.waypoint.as_ref()).into(),
         ready: endpoint(workload).map(Arc::new),
     }
 }
@@ -88,7 +88,7 @@ fn of_service(service: &Service, facts: &Facts) -> LearnedSubject {
         namespace: service.namespace.as_str().into(),
         name: service.name.as_str().into(),
         row,
-        hosts: vec![host],
+        hosts: [host].into(),
         addresses: keys_of_service(service).into_iter().filter_map(|key| ip_of_key(key, facts)).collect(),
         service_account: None,
         // Only a ServiceEntry is asked about with it (R117).
@@ -96,7 +96,7 @@ fn of_service(service: &Service, facts: &Facts) -> LearnedSubject {
             SubjectKind::ServiceEntry if is_private => Visibility::OwnNamespace,
             _ => Visibility::Everywhere,
         },
-        upstream: waypoints(service.waypoint.iter().chain(weighted)),
+        upstream: waypoints(service.waypoint.iter().chain(weighted)).into(),
         ready: None,
     }
 }

@@ -56,6 +56,17 @@ impl LearnedRow {
     pub fn same_effect(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.decision, &other.decision) || self.decision == other.decision
     }
+
+    /// Whether it holds the very same, without a look at it. Not of those that are degraded, which are few.
+    fn is(&self, other: &Self) -> bool {
+        let refused = |it: &Self| it.refused.as_ref().map(Arc::as_ptr);
+        self.input.is(&other.input)
+            && Arc::ptr_eq(&self.decision, &other.decision)
+            && refused(self) == refused(other)
+            && self.revision == other.revision
+            && self.degraded.is_none()
+            && other.degraded.is_none()
+    }
 }
 
 /// A resource with another decision, or none any more.
@@ -167,7 +178,7 @@ impl LearnedDecider {
             return mesh.iter().map(|(name, _)| name.clone()).chain(learned.names.iter().cloned()).collect();
         }
         let mut concerned = learned.names.clone();
-        concerned.extend(changes.rows.iter().filter_map(|row| Some(mesh.by_row.get(row)?.1.clone())));
+        concerned.extend(changes.rows.iter().filter_map(|row| mesh.with_row(row).cloned()));
         // Who has a host may be another entry now (R42), of any namespace that has entries.
         let entries = changes.rows.iter().filter(|row| row.kind == RowKind::ServiceEntry);
         let entries: BTreeSet<&Name> = entries.map(|row| &row.namespace).collect();
@@ -267,11 +278,17 @@ impl LearnedDecider {
         if let Some(before) = &same {
             row.revision = before.revision;
         }
-        let row = Arc::new(row);
+        let row = self.shared(&name, row);
         self.rows.insert(name.clone(), Arc::clone(&row));
         if same.is_none() {
             moved.push(LearnedChange { name, row: Some(row) });
         }
+    }
+
+    /// The row of the resource before it where that is the same: most beside one another are.
+    fn shared(&self, name: &Name, row: LearnedRow) -> Arc<LearnedRow> {
+        let before = self.rows.get_prev(name).map(|(_, before)| before).filter(|before| before.is(&row));
+        before.map_or_else(|| Arc::new(row), Arc::clone)
     }
 
     /// The last good answer as long as it may count, or the declared default.

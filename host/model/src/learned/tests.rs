@@ -101,11 +101,11 @@ fn entry(namespace: &str, of: &str, upstream: &[LearnedWaypoint]) -> (Name, Lear
         namespace: namespace.into(),
         name,
         row,
-        hosts: vec![of.into()],
-        addresses: vec![("".into(), [10, 0, 0, 1].into())],
+        hosts: [of.into()].into(),
+        addresses: [("".into(), [10, 0, 0, 1].into())].into(),
         service_account: None,
         visibility: Visibility::Everywhere,
-        upstream: upstream.to_vec(),
+        upstream: upstream.into(),
         ready: None,
     };
     (format!("{namespace}/{of}").into(), subject)
@@ -114,7 +114,7 @@ fn entry(namespace: &str, of: &str, upstream: &[LearnedWaypoint]) -> (Name, Lear
 pub(super) fn workload(uid: &str, namespace: &str, upstream: &[LearnedWaypoint]) -> (Name, LearnedSubject) {
     let (kind, row) = workload_of_uid(uid, "Kubernetes");
     let name = uid.rsplit('/').next().unwrap_or_default().into();
-    let subject = LearnedSubject { kind, row, name, hosts: Vec::new(), ..entry(namespace, "", upstream).1 };
+    let subject = LearnedSubject { kind, row, name, hosts: Box::default(), ..entry(namespace, "", upstream).1 };
     (uid.into(), subject)
 }
 
@@ -305,7 +305,7 @@ fn a_failure_refuses_the_first_decision_and_costs_nothing_later() {
     let through = shown(&decider, &cart);
     resolver.broken.store(true, Ordering::Relaxed);
     // Another question: one more waypoint. The old answer still holds. A newcomer has none.
-    let more = LearnedSubject { upstream: vec![host("shop", "wp"), host("shop", "next")], ..subject.clone() };
+    let more = LearnedSubject { upstream: [host("shop", "wp"), host("shop", "next")].into(), ..subject.clone() };
     let events =
         [LearnedEvent::Put(cart.clone(), more), LearnedEvent::Put("shop/new".into(), service("shop", "new", &[]).1)];
     let changes = mesh.apply(events);
@@ -314,7 +314,7 @@ fn a_failure_refuses_the_first_decision_and_costs_nothing_later() {
     assert_eq!((shown(&decider, &cart), shown(&decider, "shop/new")), (through, "keep".into()));
     assert_eq!((decider.degraded().len(), decider.rows()[&cart].revision), (2, 1));
     // What is not programmed any more is not gone through, answer or not.
-    let changes = mesh.apply([LearnedEvent::Put(cart.clone(), LearnedSubject { upstream: Vec::new(), ..subject })]);
+    let changes = mesh.apply([LearnedEvent::Put(cart.clone(), LearnedSubject { upstream: Box::default(), ..subject })]);
     decider.apply(&store, &Changes::default(), &mesh, &changes, 3);
     assert_eq!(shown(&decider, &cart), format!("keep ({NOT_PROGRAMMED})"));
     resolver.broken.store(false, Ordering::Relaxed);
@@ -368,7 +368,7 @@ fn event() -> impl Strategy<Value = Happens> {
         let (key, subject) = service(ns, &name, &distinct(given));
         Happens::Said(LearnedEvent::Put(
             key,
-            LearnedSubject { addresses: vec![("".into(), [10, 0, 0, ip].into())], ..subject },
+            LearnedSubject { addresses: [("".into(), [10, 0, 0, ip].into())].into(), ..subject },
         ))
     });
     let entry_event = (place(), waypoints()).prop_map(|(ns, given)| {
@@ -382,7 +382,7 @@ fn event() -> impl Strategy<Value = Happens> {
             let services = vec![service(ns, &name, &[]).0];
             Arc::new(LearnedEndpoint { services, locality: ["".into(), zone.into(), "".into()] })
         });
-        let addresses = vec![("".into(), [10, 0, 0, ip].into())];
+        let addresses = [("".into(), [10, 0, 0, ip].into())].into();
         Happens::Said(LearnedEvent::Put(key, LearnedSubject { ready, addresses, ..subject }))
     });
     let gone = (place(), name()).prop_map(|(ns, name)| Happens::Said(LearnedEvent::Remove(service(ns, &name, &[]).0)));

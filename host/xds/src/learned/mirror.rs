@@ -190,7 +190,7 @@ impl Mirror {
 
     /// Whether a service is a waypoint's own, and would be sent to one: the control plane gave it to somebody as a waypoint, or
     /// its object says so.
-    fn is_guarded(&self, name: &str, row: &LearnedRow, rewriting: Rewriting<'_>) -> bool {
+    fn is_guarded(&self, name: &Name, row: &LearnedRow, rewriting: Rewriting<'_>) -> bool {
         if !rewriting.guard_waypoint_services || row.decision.targets().is_empty() {
             return false;
         }

@@ -73,8 +73,8 @@ fn update(changed: Vec<UpstreamResource>, removed: &[&str]) -> Update {
 fn a_service_is_seen_with_its_waypoints_primary_first_and_each_once() {
     let cart = Type::Service(service("cart", "shop", Some(to("wp")), &[("next", 0), ("wp", 100)]));
     let seen = subject("shop/cart.shop.svc.cluster.local", &cart, &Facts::default()).unwrap();
-    assert_eq!((seen.kind, seen.upstream), (SubjectKind::Service, vec![host("wp"), host("next")]));
-    assert_eq!((&*seen.name, seen.addresses), ("cart", vec![("".into(), IpAddr::from([10, 1, 0, 1]))]));
+    assert_eq!((seen.kind, seen.upstream), (SubjectKind::Service, [host("wp"), host("next")].into()));
+    assert_eq!((&*seen.name, seen.addresses), ("cart", [("".into(), IpAddr::from([10, 1, 0, 1]))].into()));
     assert_eq!(seen.row.map(|row| row.to_string()).as_deref(), Some("Service shop/cart"));
     assert_eq!(subject("shop/other", &cart, &Facts::default()), None, "a name that is not the key");
 }
@@ -98,7 +98,7 @@ fn a_private_entry_and_a_workload_are_seen_as_what_they_are() {
         ..Workload::default()
     };
     let seen = subject("Kubernetes//Pod/shop/p", &Type::Workload(pod), &Facts::default()).unwrap();
-    assert_eq!(seen.upstream, [LearnedWaypoint::Ip { network: "n".into(), ip: [10, 9, 9, 9].into() }]);
+    assert_eq!(*seen.upstream, [LearnedWaypoint::Ip { network: "n".into(), ip: [10, 9, 9, 9].into() }]);
     assert_eq!((seen.kind, seen.service_account.as_deref()), (SubjectKind::Pod, Some("default")));
 }
 

@@ -152,7 +152,7 @@ fn a_count_asks_again_only_beyond_its_rounding_and_only_those_concerned() {
 fn by_an_address_the_service_or_workload_that_has_it_is_meant_on_its_network() {
     let ip = || LearnedWaypoint::Ip { network: "n".into(), ip: [10, 9, 9, 9].into() };
     let at = |network: &str, (name, subject): (Name, LearnedSubject)| {
-        let addresses = vec![(network.into(), [10, 9, 9, 9].into())];
+        let addresses = [(network.into(), [10, 9, 9, 9].into())].into();
         LearnedEvent::Put(name, LearnedSubject { addresses, ..subject })
     };
     let ready = |uid: &str, zone: &str| {
