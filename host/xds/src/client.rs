@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub mod attempts;
+pub mod coming;
+mod incoming;
 pub mod node;
 pub mod state;
 pub mod status;

@@ -7,14 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::sorted::{Entry, Sorted};
-use prost::Message;
 
+use super::coming::{Coming, OTHER_TYPE, shown};
 use super::node::NodeIdentity;
-use crate::proto::authorization::Authorization;
-use crate::proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node, Resource, Status};
-use crate::proto::workload::Address;
+use crate::proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node, Status};
 use crate::resource::{ResourceType, Version};
-use crate::wire::AddressFields;
 
 /// Bytes of a NACK's reason; istiod only logs it.
 const REASON_BYTES_MAX: usize = 4096;
@@ -178,15 +175,25 @@ impl State {
         requests
     }
 
+    /// A response of which nothing came yet.
+    pub fn coming(&self) -> Coming {
+        Coming::new(self.limits)
+    }
+
+    /// Takes up a response that is there as a whole; see [`Self::take_up`].
+    pub fn respond(&mut self, response: DeltaDiscoveryResponse) -> (DeltaDiscoveryRequest, Option<Update>) {
+        let mut coming = self.coming();
+        coming.add(response);
+        self.take_up(coming)
+    }
+
     /// Takes up a response. The answer to it, and what it made different: none where that is nothing and it is not the first of
     /// its type on this stream, which says that what is held is fresh.
-    pub fn respond(&mut self, response: DeltaDiscoveryResponse) -> (DeltaDiscoveryRequest, Option<Update>) {
-        let ack = DeltaDiscoveryRequest {
-            type_url: response.type_url.clone(),
-            response_nonce: response.nonce.clone(),
-            ..DeltaDiscoveryRequest::default()
-        };
-        let Some(of) = ResourceType::of_url(&response.type_url) else {
+    pub fn take_up(&mut self, response: Coming) -> (DeltaDiscoveryRequest, Option<Update>) {
+        let Coming { type_url, nonce, resources, rejected, removed, .. } = response;
+        let of = ResourceType::of_url(&type_url);
+        let ack = DeltaDiscoveryRequest { type_url, response_nonce: nonce, ..DeltaDiscoveryRequest::default() };
+        let Some(of) = of else {
             let message = "a type that was not asked for".to_owned();
             // INVALID_ARGUMENT.
             return (DeltaDiscoveryRequest { error_detail: Some(Status { code: 3, message }), ..ack }, None);
@@ -194,22 +201,25 @@ impl State {
         let limits = self.limits;
         let of_type = self.of_mut(of);
         let is_first = !std::mem::replace(&mut of_type.answered, true);
-        let removed = of_type.remove_all(response.removed_resources);
-        let mut update = Update { of, changed: Vec::new(), removed, rejected: Vec::new() };
-        let mut changed = BTreeMap::new();
-        for resource in response.resources {
-            of_type.unconfirmed.remove(resource.name.as_str());
-            match accepted(of, resource, &limits).and_then(|it| of_type.fits(it, &limits)) {
+        let removed = of_type.remove_all(removed);
+        for (name, _) in &rejected {
+            of_type.unconfirmed.remove(name.as_str());
+        }
+        let rejected = rejected.into_iter().map(|(_, rejected)| rejected).collect();
+        let mut update = Update { of, changed: Vec::new(), removed, rejected };
+        for (its, resource) in resources {
+            of_type.unconfirmed.remove(&resource.name);
+            match of_type.fits(its == of, resource, &limits) {
                 Ok(resource) => {
                     if of_type.put(held(&resource)) {
-                        changed.insert(resource.name.clone(), resource);
+                        update.changed.push(resource);
                     }
                 }
                 Err(rejected) => update.rejected.push(rejected),
             }
         }
         update.removed.retain(|name| of_type.held.get(name).is_none());
-        update.changed = changed.into_values().collect();
+        sort(&mut update.changed);
         let error_detail =
             (!update.rejected.is_empty()).then(|| Status { code: 3, message: reasons(&update.rejected) });
         let is_nothing = update.changed.is_empty() && update.removed.is_empty() && update.rejected.is_empty();
@@ -300,17 +310,24 @@ impl OfType {
         removed.into_iter().collect()
     }
 
-    fn fits(&self, resource: UpstreamResource, limits: &Limits) -> Result<UpstreamResource, Rejected> {
+    fn fits(
+        &self,
+        is_of_type: bool,
+        resource: UpstreamResource,
+        limits: &Limits,
+    ) -> Result<UpstreamResource, Rejected> {
         let old = self.held.get(&resource.name);
         let bytes = self.bytes + resource.body.len() - old.map_or(0, |old| old.size);
-        let why = if old.is_none() && self.held.len() >= limits.resources {
+        let why = if !is_of_type {
+            OTHER_TYPE.to_owned()
+        } else if old.is_none() && self.held.len() >= limits.resources {
             format!("more than {} resources of a type [limit: resources]", limits.resources)
         } else if bytes > limits.bytes {
             format!("more than {} bytes of a type [limit: bytes]", limits.bytes)
         } else {
             return Ok(resource);
         };
-        Err(Rejected { name: resource.name, why: why.into() })
+        Err(Rejected { name: shown(&resource.name, limits.name_bytes).into(), why: why.into() })
     }
 
     /// Bytes that names and versions take in a request, about.
@@ -324,52 +341,17 @@ impl OfType {
     }
 }
 
+/// By name, of a name the last.
+fn sort(changed: &mut Vec<UpstreamResource>) {
+    changed.reverse();
+    changed.sort_by(|a, b| a.name.cmp(&b.name));
+    changed.dedup_by(|later, first| later.name == first.name);
+    changed.shrink_to_fit();
+}
+
 fn held(resource: &UpstreamResource) -> Held {
     let UpstreamResource { name, version, body } = resource;
     Held { name: name.clone(), version: version.clone(), hash: Version::of(body), size: body.len() }
-}
-
-/// Checks a resource. What ztunnel could not read either is better refused here, where the reason can be said upstream.
-fn accepted(of: ResourceType, resource: Resource, limits: &Limits) -> Result<UpstreamResource, Rejected> {
-    let Resource { name, version, resource, .. } = resource;
-    let checked = match resource {
-        _ if name.is_empty() => Err("no name".to_owned()),
-        _ if name.len() > limits.name_bytes => Err(format!("a name of {} bytes [limit: name_bytes]", name.len())),
-        _ if version.len() > limits.name_bytes => {
-            Err(format!("a version of {} bytes [limit: name_bytes]", version.len()))
-        }
-        None => Err("no content".to_owned()),
-        Some(content) if content.type_url != of.url() => Err("content of another type".to_owned()),
-        Some(content) => readable(of, content.value.into()),
-    };
-    match checked {
-        Ok(body) => Ok(UpstreamResource { name: name.into(), version: version.into(), body }),
-        Err(why) => Err(Rejected { name: shown(&name, limits.name_bytes).into(), why: why.into() }),
-    }
-}
-
-fn readable(of: ResourceType, body: Bytes) -> Result<Bytes, String> {
-    let checked = match of {
-        ResourceType::Address => Address::decode(&*body).map(drop),
-        ResourceType::Authorization => Authorization::decode(&*body).map(drop),
-    };
-    checked.map_err(|why| format!("cannot be decoded: {why}"))?;
-    if of == ResourceType::Address {
-        AddressFields::of(&body).map_err(|why| why.to_string())?;
-    }
-    Ok(body)
-}
-
-/// The beginning of a text from outside, without control characters.
-fn shown(text: &str, bytes_max: usize) -> String {
-    let mut shown = String::new();
-    for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
-        if shown.len() + c.len_utf8() > bytes_max {
-            break;
-        }
-        shown.push(c);
-    }
-    shown
 }
 
 /// As ztunnel words it: `name: reason; name: reason`.

@@ -1,6 +1,7 @@
 //! One connection to one control plane, from dialling to its end.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,13 +9,17 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::client::Grpc;
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic::metadata::{Ascii, MetadataValue};
+use tonic::body::Body;
+use tonic::client::GrpcService as _;
+use tonic::codec::{Codec as _, EncodeBody};
+use tonic::codegen::http;
+use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Code, Status};
 
+use super::incoming::{Incoming, Part};
 use super::state::State;
 use super::{Config, Event};
 use crate::codec::MessageCodec;
@@ -160,7 +165,7 @@ pub(super) async fn follow(
     }
 }
 
-type Opened = (Streaming<DeltaDiscoveryResponse>, mpsc::Sender<DeltaDiscoveryRequest>);
+type Opened = (Incoming, mpsc::Sender<DeltaDiscoveryRequest>);
 
 async fn opened(config: &Config, address: &str, state: &mut State) -> Result<Opened, StreamError> {
     let endpoint = endpoint(config, address).await?;
@@ -173,29 +178,46 @@ async fn opened(config: &Config, address: &str, state: &mut State) -> Result<Ope
         // There is room: nothing was sent yet.
         requests.try_send(request).map_err(|_| StreamError::DoesNotRead { address: address.to_owned() })?;
     }
-    let mut request = Request::new(ReceiverStream::new(waiting));
+    let mut metadata = MetadataMap::new();
     if let Some(token) = token(config).await? {
-        request.metadata_mut().insert("authorization", token);
+        metadata.insert("authorization", token);
     }
     if let Some(cluster_id) = config.cluster_id.as_ref().and_then(|id| id.parse().ok()) {
-        request.metadata_mut().insert("clusterid", cluster_id);
+        metadata.insert("clusterid", cluster_id);
     }
     // Some servers send their headers with the first response only.
-    let answer = timeout(config.answer_timeout, asked(channel, config.message_bytes_max, request)).await;
+    let answer = timeout(config.answer_timeout, asked(channel, metadata, waiting)).await;
     let answer =
         answer.map_err(|_| StreamError::Silent { address: address.to_owned(), after: config.answer_timeout })?;
-    Ok((answer.map_err(|status| ended(address, &status))?, requests))
+    let body = answer.map_err(|status| ended(address, &status))?;
+    Ok((Incoming::new(body, config.message_bytes_max), requests))
 }
 
+/// Opens the stream. By hand: tonic's own puts each response together before anybody sees of it.
 async fn asked(
-    channel: Channel,
-    message_bytes_max: usize,
-    request: Request<ReceiverStream<DeltaDiscoveryRequest>>,
-) -> Result<Streaming<DeltaDiscoveryResponse>, Status> {
-    let mut grpc = Grpc::new(channel).max_decoding_message_size(message_bytes_max);
-    grpc.ready().await.map_err(|why| Status::unavailable(why.to_string()))?;
-    let codec = MessageCodec::default();
-    Ok(grpc.streaming(request, PathAndQuery::from_static(METHOD), codec).await?.into_inner())
+    mut channel: Channel,
+    metadata: MetadataMap,
+    requests: mpsc::Receiver<DeltaDiscoveryRequest>,
+) -> Result<Body, Status> {
+    let encoder = MessageCodec::<DeltaDiscoveryRequest, DeltaDiscoveryResponse>::default().encoder();
+    let requests = EncodeBody::new_client(encoder, ReceiverStream::new(requests).map(Ok), None, None);
+    let mut request = http::Request::new(Body::new(requests));
+    *request.method_mut() = http::Method::POST;
+    *request.version_mut() = http::Version::HTTP_2;
+    *request.uri_mut() = http::Uri::from_static(METHOD);
+    *request.headers_mut() = metadata.into_headers();
+    request.headers_mut().insert(http::header::TE, http::HeaderValue::from_static("trailers"));
+    request.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/grpc"));
+    poll_fn(|context| channel.poll_ready(context)).await.map_err(|why| Status::unavailable(why.to_string()))?;
+    let response = channel.call(request).await.map_err(|why| Status::from_error(Box::new(why)))?;
+    match Status::from_header_map(response.headers()) {
+        Some(status) if status.code() != Code::Ok => Err(status),
+        // Something else listens there, or stands before it.
+        None if response.status() != http::StatusCode::OK => {
+            Err(Status::unavailable(format!("HTTP status {}", response.status())))
+        }
+        Some(_) | None => Ok(response.into_body()),
+    }
 }
 
 /// An open stream.
@@ -207,20 +229,24 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    async fn follow(
-        &self,
-        mut inbound: Streaming<DeltaDiscoveryResponse>,
-        state: &mut State,
-    ) -> Result<std::convert::Infallible, StreamError> {
+    async fn follow(&self, mut inbound: Incoming, state: &mut State) -> Result<std::convert::Infallible, StreamError> {
         let address = || self.address.to_owned();
         let answered_by = Instant::now() + self.config.answer_timeout;
         let mut settled_at = answered_by;
+        let mut coming = state.coming();
         loop {
             tokio::select! {
-                message = inbound.message() => {
-                    let response = message.map_err(|status| ended(self.address, &status))?;
-                    let response = response.ok_or_else(|| StreamError::Closed { address: address() })?;
-                    let (answer, update) = state.respond(response);
+                part = inbound.part() => {
+                    let part = part.map_err(|status| ended(self.address, &status))?;
+                    settled_at = Instant::now() + self.config.settle;
+                    if let Part::Fields(fields) = part.ok_or_else(|| StreamError::Closed { address: address() })? {
+                        coming.add(fields);
+                        // More of it may be there already, for as long as it takes to check a mesh.
+                        tokio::task::consume_budget().await;
+                        continue;
+                    }
+                    let whole = std::mem::replace(&mut coming, state.coming());
+                    let (answer, update) = state.take_up(whole);
                     let sent = self.requests.try_send(answer);
                     // First of all: it is held now, and will not be sent again.
                     self.tell(update).await?;
@@ -229,7 +255,6 @@ impl Stream<'_> {
                         // tonic dropped the stream of requests: the reason comes with the responses, or there is none.
                         TrySendError::Closed(_) => StreamError::Closed { address: address() },
                     })?;
-                    settled_at = Instant::now() + self.config.settle;
                 }
                 () = sleep_until(settled_at), if state.is_unsettled() => self.tell(state.settle()).await?,
                 () = sleep_until(answered_by), if !state.is_answered() => {

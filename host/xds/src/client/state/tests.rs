@@ -2,9 +2,12 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use prost::Message;
 use prost_types::Any;
 
 use super::*;
+use crate::proto::discovery::Resource;
+use crate::proto::workload::Address;
 use crate::proto::workload::Workload;
 use crate::proto::workload::address::Type;
 
