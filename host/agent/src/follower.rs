@@ -49,7 +49,10 @@ pub(crate) fn restore(folder: &Path) -> anyhow::Result<(Dir, Vec<Update>)> {
                 addresses = saved.addresses.len(),
                 "serving the saved mesh until the control plane answers"
             );
-            let update = |of| Update { of, changed: saved.of(of).to_vec(), removed: Vec::new(), rejected: Vec::new() };
+            let update = |of| {
+                let (changed, held) = (saved.of(of).to_vec(), saved.of(of).iter().cloned().collect());
+                Update { of, changed, removed: Vec::new(), rejected: Vec::new(), held }
+            };
             ResourceType::ALL.map(update).into()
         }
     };
@@ -62,11 +65,12 @@ pub(crate) fn restore(folder: &Path) -> anyhow::Result<(Dir, Vec<Update>)> {
 /// When there is no runtime to be had.
 pub(crate) fn follow(
     config: client::Config,
-    restored: &[Update],
+    restored: Vec<Update>,
     conductor: &SyncSender<Message>,
     stop: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
     let mut state = State::new(&config.node, config.limits);
+    // Let go of then: what was restored may have been replaced in a moment.
     for update in restored {
         state.restore(update.of, &update.changed);
     }

@@ -196,7 +196,7 @@ impl ControlPlane {
         let Self { config, restored, dir, upstream, meshes } = self;
         let (stop, stopped) = oneshot::channel();
         let conductor = conductor.clone();
-        let client = spawn("upstream", move || follower::follow(config.client, &restored, &conductor, stopped))?;
+        let client = spawn("upstream", move || follower::follow(config.client, restored, &conductor, stopped))?;
         let saver = spawn("saver", move || follower::keep(&dir, &meshes))?;
         Ok((upstream, FollowingUpstream { stop, client, saver }))
     }

@@ -69,6 +69,14 @@ impl<E: Entry + fmt::Debug> fmt::Debug for Sorted<E> {
     }
 }
 
+impl<E: Entry + PartialEq> PartialEq for Sorted<E> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && self.iter().eq(other.iter())
+    }
+}
+
+impl<E: Entry + Eq> Eq for Sorted<E> {}
+
 impl<E: Entry> Default for Sorted<E> {
     fn default() -> Self {
         Self { chunks: OrdMap::new(), len: 0 }

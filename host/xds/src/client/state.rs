@@ -1,5 +1,5 @@
 //! What is said to a control plane, as a pure value: the requests of a new stream, the answer to each response, and what
-//! became different. It holds names, versions and hashes, not the resources.
+//! became different. What it holds it shares with whoever is told of it.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use model::sorted::{Entry, Sorted};
 use super::coming::{Coming, OTHER_TYPE, shown};
 use super::node::NodeIdentity;
 use crate::proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node, Status};
-use crate::resource::{ResourceType, Version};
+use crate::resource::ResourceType;
 
 /// Bytes of a NACK's reason; istiod only logs it.
 const REASON_BYTES_MAX: usize = 4096;
@@ -75,6 +75,8 @@ pub struct Update {
     pub removed: Vec<Arc<str>>,
     /// What could not be taken up; what was held under these names stays.
     pub rejected: Vec<Rejected>,
+    /// All that is held of the type, with what is told here.
+    pub held: Sorted<UpstreamResource>,
 }
 
 /// A resource that could not be taken up.
@@ -100,37 +102,11 @@ pub struct State {
 /// What is held of one type.
 #[derive(Debug, Default)]
 struct OfType {
-    held: Sorted<Held>,
+    held: Sorted<UpstreamResource>,
     bytes: usize,
     /// Held since before this stream, on which the server was not told of them: nobody will say that they are gone.
     unconfirmed: BTreeSet<Arc<str>>,
     answered: bool,
-}
-
-/// As many as there are resources: as small as can be.
-#[derive(Clone, Debug)]
-struct Held {
-    name: Arc<str>,
-    version: Arc<str>,
-    hash: Version,
-    size: usize,
-}
-
-/// By its name.
-impl Entry for Held {
-    type Key = Arc<str>;
-
-    fn key(&self) -> Arc<str> {
-        self.name.clone()
-    }
-
-    fn order(&self, name: &Arc<str>) -> Ordering {
-        self.name.cmp(name)
-    }
-
-    fn compare(&self, other: &Self) -> Ordering {
-        self.name.cmp(&other.name)
-    }
 }
 
 impl State {
@@ -149,7 +125,7 @@ impl State {
     pub fn restore<'a>(&mut self, of: ResourceType, resources: impl IntoIterator<Item = &'a UpstreamResource>) {
         let of_type = self.of_mut(of);
         for resource in resources {
-            of_type.put(held(resource));
+            of_type.put(resource.clone());
         }
     }
 
@@ -206,20 +182,19 @@ impl State {
             of_type.unconfirmed.remove(name.as_str());
         }
         let rejected = rejected.into_iter().map(|(_, rejected)| rejected).collect();
-        let mut update = Update { of, changed: Vec::new(), removed, rejected };
+        let mut update = Update { of, changed: Vec::new(), removed, rejected, held: Sorted::default() };
         for (its, resource) in resources {
             of_type.unconfirmed.remove(&resource.name);
             match of_type.fits(its == of, resource, &limits) {
                 Ok(resource) => {
-                    if of_type.put(held(&resource)) {
-                        update.changed.push(resource);
-                    }
+                    update.changed.extend(of_type.put(resource));
                 }
                 Err(rejected) => update.rejected.push(rejected),
             }
         }
         update.removed.retain(|name| of_type.held.get(name).is_none());
         sort(&mut update.changed);
+        update.held = of_type.held.clone();
         let error_detail =
             (!update.rejected.is_empty()).then(|| Status { code: 3, message: reasons(&update.rejected) });
         let is_nothing = update.changed.is_empty() && update.removed.is_empty() && update.rejected.is_empty();
@@ -240,7 +215,8 @@ impl State {
                 let gone = std::mem::take(&mut of_type.unconfirmed);
                 let removed = of_type.remove_all(gone);
                 if !removed.is_empty() {
-                    updates.push(Update { of, changed: Vec::new(), removed, rejected: Vec::new() });
+                    let held = of_type.held.clone();
+                    updates.push(Update { of, changed: Vec::new(), removed, rejected: Vec::new(), held });
                 }
             }
         }
@@ -289,12 +265,24 @@ impl State {
 }
 
 impl OfType {
-    /// True when a reader would see a difference. The version is taken over either way.
-    fn put(&mut self, held: Held) -> bool {
-        let (hash, size) = (held.hash, held.size);
-        let old = self.held.insert(held);
-        self.bytes = self.bytes + size - old.as_ref().map_or(0, |old| old.size);
-        old.is_none_or(|old| old.hash != hash)
+    /// The resource as it is held now, when a reader would see a difference. The version is taken over either way.
+    fn put(&mut self, mut resource: UpstreamResource) -> Option<UpstreamResource> {
+        let old = self.held.get(&resource.name);
+        let is_same = old.is_some_and(|old| old.body == resource.body);
+        if let Some(old) = old {
+            resource.name = old.name.clone();
+            if is_same {
+                // Others hold these very bytes.
+                resource.body = old.body.clone();
+            }
+            if old.version == resource.version {
+                resource.version = old.version.clone();
+            }
+        }
+        self.bytes = self.bytes + resource.body.len() - old.map_or(0, |old| old.body.len());
+        let changed = (!is_same).then(|| resource.clone());
+        self.held.insert(resource);
+        changed
     }
 
     /// The names of those that were there, in their order.
@@ -303,7 +291,7 @@ impl OfType {
         for name in names {
             self.unconfirmed.remove(name.as_ref());
             if let Some(held) = self.held.remove(&Arc::from(name.as_ref())) {
-                self.bytes -= held.size;
+                self.bytes -= held.body.len();
                 removed.insert(held.name);
             }
         }
@@ -317,7 +305,7 @@ impl OfType {
         limits: &Limits,
     ) -> Result<UpstreamResource, Rejected> {
         let old = self.held.get(&resource.name);
-        let bytes = self.bytes + resource.body.len() - old.map_or(0, |old| old.size);
+        let bytes = self.bytes + resource.body.len() - old.map_or(0, |old| old.body.len());
         let why = if !is_of_type {
             OTHER_TYPE.to_owned()
         } else if old.is_none() && self.held.len() >= limits.resources {
@@ -347,11 +335,6 @@ fn sort(changed: &mut Vec<UpstreamResource>) {
     changed.sort_by(|a, b| a.name.cmp(&b.name));
     changed.dedup_by(|later, first| later.name == first.name);
     changed.shrink_to_fit();
-}
-
-fn held(resource: &UpstreamResource) -> Held {
-    let UpstreamResource { name, version, body } = resource;
-    Held { name: name.clone(), version: version.clone(), hash: Version::of(body), size: body.len() }
 }
 
 /// As ztunnel words it: `name: reason; name: reason`.

@@ -100,7 +100,13 @@ mod tests {
     use crate::client::state::Update;
 
     fn answer(of: ResourceType) -> Event {
-        Event::Update(Update { of, changed: Vec::new(), removed: Vec::new(), rejected: Vec::new() })
+        Event::Update(Update {
+            of,
+            changed: Vec::new(),
+            removed: Vec::new(),
+            rejected: Vec::new(),
+            held: Default::default(),
+        })
     }
 
     fn connected() -> Event {

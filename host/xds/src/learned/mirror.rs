@@ -79,12 +79,7 @@ impl Mirror {
         match update.of {
             ResourceType::Authorization => self.apply_policies(update),
             ResourceType::Address => {
-                for name in &update.removed {
-                    self.upstream.remove(name);
-                }
-                for resource in &update.changed {
-                    self.upstream.insert(resource.clone());
-                }
+                self.upstream = update.held.clone();
                 let removed = update.removed.iter().cloned().map(LearnedEvent::Remove);
                 // Each is made when it is taken: all of them together are larger than the mesh.
                 let changed = update.changed.iter().map(|UpstreamResource { name, body, .. }| {
@@ -294,14 +289,12 @@ impl Mirror {
     }
 
     fn apply_policies(&mut self, update: &Update) {
+        self.policies = update.held.clone();
         for name in &update.removed {
-            self.policies.remove(name);
             self.authorizations.remove(name);
         }
-        for resource in &update.changed {
-            let UpstreamResource { name, body, .. } = resource;
+        for UpstreamResource { name, body, .. } in &update.changed {
             self.authorizations.put(Resource::new(name.clone(), body.clone(), [], Stamp::default()));
-            self.policies.insert(resource.clone());
         }
     }
 

@@ -66,7 +66,8 @@ fn sent(address: Type) -> UpstreamResource {
 
 fn update(changed: Vec<UpstreamResource>, removed: &[&str]) -> Update {
     let removed = removed.iter().map(|name| (*name).into()).collect();
-    Update { of: ResourceType::Address, changed, removed, rejected: Vec::new() }
+    // What is held besides is only known where it is applied.
+    Update { of: ResourceType::Address, changed, removed, rejected: Vec::new(), held: Default::default() }
 }
 
 #[test]
@@ -176,7 +177,14 @@ impl Case {
     }
 
     fn apply(&mut self, update: &Update) -> Touched {
-        let touched = self.mirror.apply(update, self.store.facts());
+        let mut held = self.mirror.upstream(update.of).clone();
+        for name in &update.removed {
+            held.remove(name);
+        }
+        for resource in &update.changed {
+            held.insert(resource.clone());
+        }
+        let touched = self.mirror.apply(&Update { held, ..update.clone() }, self.store.facts());
         let moved = self.decider.apply(&self.store, &Changes::default(), self.mirror.mesh(), &touched.learned, 1);
         let names = touched.addresses.iter().cloned().chain(moved.into_iter().map(|it| it.name));
         let rewriting = Rewriting {
@@ -269,7 +277,13 @@ fn policies_pass_byte_for_byte() {
         version: "".into(),
         body: Bytes::from_static(&[0x0a, 0x04, b'd', b'e', b'n', b'y']),
     };
-    let update = |changed, removed| Update { of: ResourceType::Authorization, changed, removed, rejected: Vec::new() };
+    let update = |changed: Vec<UpstreamResource>, removed| Update {
+        of: ResourceType::Authorization,
+        held: changed.iter().cloned().collect(),
+        changed,
+        removed,
+        rejected: Vec::new(),
+    };
     let touched = mirror.apply(&update(vec![policy.clone()], Vec::new()), &Facts::default());
     assert_eq!(touched.learned, LearnedChanges::default());
     assert_eq!(mirror.snapshot(1, 1).authorizations.get("shop/deny").unwrap().body(), &policy.body);

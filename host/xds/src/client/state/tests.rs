@@ -10,6 +10,7 @@ use crate::proto::discovery::Resource;
 use crate::proto::workload::Address;
 use crate::proto::workload::Workload;
 use crate::proto::workload::address::Type;
+use crate::resource::Version;
 
 const ADDRESS: ResourceType = ResourceType::Address;
 
