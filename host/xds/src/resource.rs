@@ -415,6 +415,26 @@ mod tests {
     }
 
     #[test]
+    fn who_stands_behind_one_service_on_one_network_has_their_names_once() {
+        let mut resources = Resources::default();
+        for uid in ["a", "b", "c"] {
+            let services = [("ns/host".to_owned(), Default::default())].into();
+            let pod = Workload { network: "n".into(), services, ..workload(uid, [10, 0, 0, 1]) };
+            resources.put(Resource::workload(pod, Stamp::default()));
+        }
+        let names = |uid: &str| {
+            let name = |key: &Key| match key {
+                Key::Ip(at) => at.network.as_ptr(),
+                Key::Service(service) => service.as_ptr(),
+            };
+            resources.get(uid).unwrap().keys().iter().map(name).collect::<Vec<_>>()
+        };
+        assert_eq!((names("a").len(), names("b"), names("c")), (2, names("a"), names("a")));
+        assert_eq!(resources.at(&Key::Service("ns/host".into())).count(), 3);
+        assert_eq!(resources.at(&Key::Service("ns/other".into())).count(), 0);
+    }
+
+    #[test]
     fn an_address_is_written_with_its_network() {
         assert_eq!(NetworkIp::parse("/10.0.0.1"), Some(ip([10, 0, 0, 1])));
         assert_eq!(NetworkIp::parse("a/::1").unwrap().to_string(), "a/::1");

@@ -351,6 +351,21 @@ fn uids_say_what_a_workload_is_and_whose() {
     assert_eq!(service_with_host("cart.shop.svc.cluster.local", "infra", "cluster.local").0, SubjectKind::ServiceEntry);
 }
 
+#[test]
+fn subjects_beside_one_another_have_the_names_that_they_share_once() {
+    let given = [host("infra", "wp")];
+    let pods = ["a", "b"].map(|pod| workload(&format!("Kubernetes//Pod/shop/{pod}"), "shop", &given));
+    let mesh = mesh(pods);
+    let names = |uid: &str| {
+        let subject = mesh.get(&uid.into()).unwrap();
+        let LearnedWaypoint::Host { namespace, host } = &subject.upstream[0] else { panic!("not by host") };
+        let row = subject.row.as_ref().unwrap();
+        assert!(Arc::ptr_eq(&row.name, &subject.name));
+        [&subject.namespace, &row.namespace, &subject.addresses[0].0, namespace, host].map(|name| name.as_ptr())
+    };
+    assert_eq!(names("Kubernetes//Pod/shop/a"), names("Kubernetes//Pod/shop/b"));
+}
+
 /// What may happen, to either source.
 #[derive(Clone, Debug)]
 enum Happens {

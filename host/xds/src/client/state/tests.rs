@@ -38,6 +38,27 @@ fn response(resources: Vec<Resource>, removed: &[&str]) -> DeltaDiscoveryRespons
     }
 }
 
+#[test]
+fn a_response_in_parts_is_taken_up_as_it_is_whole() {
+    let sent = || resource("b", "1", body("b", 1));
+    let whole =
+        response(vec![sent(), resource("a", "1", body("a", 1)), resource("x", "1", vec![0xff]), sent()], &["c"]);
+    let (mut at_once, mut in_parts) = (state(), state());
+    for of in [&mut at_once, &mut in_parts] {
+        of.respond(response(vec![resource("c", "1", body("c", 1))], &[]));
+    }
+    let mut coming = in_parts.coming();
+    for part in whole.resources.iter().cloned() {
+        coming.add(DeltaDiscoveryResponse { resources: vec![part], ..DeltaDiscoveryResponse::default() });
+    }
+    // The rest comes behind the resources, as protobuf writes it.
+    coming.add(DeltaDiscoveryResponse { resources: Vec::new(), ..whole.clone() });
+    let (answer, update) = in_parts.take_up(coming);
+    assert_eq!((answer, update.clone()), at_once.respond(whole));
+    let held: Vec<_> = update.unwrap().held.iter().map(|it| it.name.to_string()).collect();
+    assert_eq!(held, ["a", "b"]);
+}
+
 fn names(update: &Update) -> Vec<&str> {
     update.changed.iter().map(|it| &*it.name).collect()
 }
