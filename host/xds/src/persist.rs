@@ -123,7 +123,11 @@ pub struct PersistError {
 ///
 /// # Errors
 /// When the disk refuses, or something is too large for the format; what was saved before is untouched.
-pub fn save(folder: &Dir, saved_at: u64, types: &[(ResourceType, Sorted<UpstreamResource>)]) -> Result<(), PersistError> {
+pub fn save(
+    folder: &Dir,
+    saved_at: u64,
+    types: &[(ResourceType, Sorted<UpstreamResource>)],
+) -> Result<(), PersistError> {
     let doing = |doing| move |source| PersistError { doing, source };
     let mut options = OpenOptions::new();
     // Who talks to whom is nobody else's business.
@@ -193,7 +197,11 @@ impl<W: Write> Hashed<W> {
     }
 }
 
-fn write(to: &mut Hashed<impl Write>, saved_at: u64, types: &[(ResourceType, Sorted<UpstreamResource>)]) -> io::Result<()> {
+fn write(
+    to: &mut Hashed<impl Write>,
+    saved_at: u64,
+    types: &[(ResourceType, Sorted<UpstreamResource>)],
+) -> io::Result<()> {
     to.put(MAGIC)?;
     to.put(&FORMAT.to_le_bytes())?;
     to.put(&saved_at.to_le_bytes())?;
