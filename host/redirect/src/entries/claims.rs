@@ -19,7 +19,9 @@ pub(super) struct Claims {
     base: u32,
     /// Rows by number, from `base` on.
     rows: Vec<RowKey>,
-    ids: HashMap<RowKey, u32>,
+    /// How many of them still claim an address.
+    claiming: usize,
+    /// Also how a row's number is found: by an address that it claims.
     by_address: HashMap<IpAddr, Claimants>,
 }
 
@@ -61,7 +63,7 @@ impl Claims {
         let mut claims = Self { rules: table.rules, base, ..Self::default() };
         claims.by_address.reserve(table.len());
         for (key, row) in table.iter() {
-            claims.add(key, row);
+            claims.add(key, row, None);
         }
         claims
     }
@@ -98,7 +100,9 @@ impl Claims {
     /// Carries a change out; returns the addresses whose entry may be another now.
     pub(super) fn apply(&mut self, change: &RowChange) -> Vec<IpAddr> {
         let mut touched = Vec::new();
-        if let (Some(before), Some(id)) = (&change.before, self.ids.get(&change.key).copied()) {
+        let id = change.before.as_ref().and_then(|before| self.number(&change.key, before));
+        if let (Some(before), Some(id)) = (&change.before, id) {
+            self.claiming -= 1;
             for ip in addresses(before) {
                 if let Entry::Occupied(mut claimants) = self.by_address.entry(ip) {
                     match claimants.get().without(id) {
@@ -109,30 +113,35 @@ impl Claims {
                 touched.push(ip);
             }
         }
-        match &change.after {
-            Some(after) => {
-                self.add(&change.key, after);
-                touched.extend(addresses(after));
-            }
-            None => {
-                self.ids.remove(&change.key);
-            }
+        if let Some(after) = &change.after {
+            self.add(&change.key, after, id);
+            touched.extend(addresses(after));
         }
         touched
     }
 
     /// True when more numbers are kept for rows that are gone than is worth it.
     pub(super) fn is_bloated(&self) -> bool {
-        self.rows.len() > 2 * self.ids.len() + GONE_ROWS_MIN
+        self.rows.len() > 2 * self.claiming + GONE_ROWS_MIN
     }
 
-    fn add(&mut self, key: &RowKey, row: &Row) {
+    /// The number of a row that claims addresses.
+    fn number(&self, key: &RowKey, row: &Row) -> Option<u32> {
+        let claimants = self.by_address.get(&addresses(row).next()?)?;
+        claimants.ids().iter().copied().find(|id| self.row(*id) == Some(key))
+    }
+
+    /// With the number that the row had, else with the next. One that claims nothing needs none.
+    fn add(&mut self, key: &RowKey, row: &Row, id: Option<u32>) {
+        if addresses(row).next().is_none() {
+            return;
+        }
         let next = self.next_id();
-        let rows = &mut self.rows;
-        let id = *self.ids.entry(key.clone()).or_insert_with(|| {
-            rows.push(key.clone());
+        let id = id.unwrap_or_else(|| {
+            self.rows.push(key.clone());
             next
         });
+        self.claiming += 1;
         for ip in addresses(row) {
             self.by_address.entry(ip).and_modify(|claimants| claimants.add(id)).or_insert(Claimants::One(id));
         }
