@@ -43,7 +43,8 @@ pub fn rewritten(address: &Bytes, waypoints: &WaypointFields) -> Result<Bytes, R
     if decoded(member, &walked.waypoints()?).is_ok_and(|upstream| upstream == wanted) {
         return Ok(address.clone());
     }
-    Ok(walked.with_waypoints(&encoded(member, wanted))?.into())
+    // Without room to spare: each of a mesh may be one.
+    Ok(walked.with_waypoints(&encoded(member, wanted))?.into_boxed_slice().into())
 }
 
 /// Why an Address could not be rewritten.
