@@ -28,3 +28,4 @@ mod conditions;
 mod held;
 mod kinds;
 mod raw;
+mod ready;

@@ -19,6 +19,7 @@ use crate::connect::Cluster;
 use crate::error::Error;
 use crate::kinds::{PAGE, about, resource, watch};
 use crate::raw::Raw;
+use crate::ready;
 
 mod unread;
 
@@ -134,7 +135,7 @@ impl Follower {
         let resource = resource(self.kind);
         loop {
             let config = watcher::Config::default().page_size(PAGE);
-            let stream = watch(cluster, self.kind, &resource, config).default_backoff().ready_chunks(CHUNK);
+            let stream = ready::chunks(watch(cluster, self.kind, &resource, config).default_backoff(), CHUNK);
             let failed = |error| {
                 let what = Failed::of(&error);
                 about("watch", &resource).following(error).map(|error| (what, error))

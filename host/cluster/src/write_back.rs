@@ -24,7 +24,7 @@ use crate::feed::Feed;
 use crate::kinds::{PAGE, about, all, resource};
 use crate::leader::Leadership;
 use crate::raw::Raw;
-use crate::{conditions, labels};
+use crate::{conditions, labels, ready};
 
 mod remove;
 mod seen;
@@ -193,7 +193,7 @@ type Chunk = Vec<watcher::Result<watcher::Event<Raw>>>;
 
 fn follow(cluster: &Cluster, kind: Kind) -> impl Stream<Item = (Kind, Chunk)> + Unpin {
     let config = watcher::Config::default().page_size(PAGE);
-    let stream = watcher(all(cluster, &resource(kind)), config).default_backoff().ready_chunks(CHUNK);
+    let stream = ready::chunks(watcher(all(cluster, &resource(kind)), config).default_backoff(), CHUNK);
     Box::pin(stream.map(move |chunk| (kind, chunk)))
 }
 
