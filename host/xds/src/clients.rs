@@ -179,14 +179,15 @@ impl Clients {
             return None;
         }
         self.count(Counter::Streams, 1);
-        Some(Entered { clients: Arc::clone(self), client, listed, id })
+        let place = Arc::new(Place { clients: Arc::clone(self), id });
+        Some(Entered { place, client, listed, id })
     }
 }
 
 /// A client that is listed.
 #[derive(Debug)]
 pub(crate) struct Entered {
-    clients: Arc<Clients>,
+    place: Arc<Place>,
     client: Client,
     listed: Arc<ArcSwap<Client>>,
     pub(crate) id: u64,
@@ -200,11 +201,23 @@ impl Entered {
     }
 
     pub(crate) fn clients(&self) -> &Clients {
-        &self.clients
+        &self.place.clients
+    }
+
+    /// Its place among those that may be connected, which it has until nobody holds this.
+    pub(crate) fn place(&self) -> Arc<Place> {
+        Arc::clone(&self.place)
     }
 }
 
-impl Drop for Entered {
+/// See [`Entered::place`].
+#[derive(Debug)]
+pub(crate) struct Place {
+    clients: Arc<Clients>,
+    id: u64,
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
         self.clients.connected.rcu(|connected| connected.without(&self.id));
     }

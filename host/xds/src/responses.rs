@@ -2,6 +2,7 @@
 //! that takes its time, or many at once, cost no copy of the mesh each.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 use tonic::codegen::{Body, http};
 
+use crate::clients::Place;
 use crate::codec::Pieces;
 use crate::session::Response;
 
@@ -19,11 +21,13 @@ pub(crate) struct Responses {
     /// The one that is being written.
     pieces: Option<Pieces>,
     ended: bool,
+    /// What a client does not read is held here, also when its stream was given up: so it still counts.
+    _place: Arc<Place>,
 }
 
 impl Responses {
-    pub(crate) fn new(responses: mpsc::Receiver<Result<Response, Status>>) -> Self {
-        Self { responses, pieces: None, ended: false }
+    pub(crate) fn new(responses: mpsc::Receiver<Result<Response, Status>>, place: Arc<Place>) -> Self {
+        Self { responses, pieces: None, ended: false, _place: place }
     }
 
     fn end(&mut self, status: &Status) -> Result<Frame<Bytes>, Status> {

@@ -113,6 +113,7 @@ impl Server {
         tracing::info!(client = entered.id, ?peer, %identity, "a client of xDS connected");
         // One that waits for room, besides the one that is being written.
         let (responses, receiver) = mpsc::channel(1);
+        let body = Responses::new(receiver, entered.place());
         let stream_of = Stream {
             session: Session::new(self.config.limits),
             under_way: BTreeMap::new(),
@@ -123,7 +124,7 @@ impl Server {
             responses,
         };
         tokio::spawn(stream_of.run(request.into_inner(), self.newest));
-        Ok(Responses::new(receiver))
+        Ok(body)
     }
 }
 

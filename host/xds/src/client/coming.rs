@@ -13,6 +13,11 @@ use crate::proto::workload::Address;
 use crate::resource::ResourceType;
 use crate::wire::AddressFields;
 
+/// Resources of one response that may be refused, and that may be removed. Those take two bytes each on the wire, and a hundred
+/// here; with more of them something is wrong that no answer mends.
+const REJECTED_MAX: usize = 100_000;
+const REMOVED_MAX: usize = 4_000_000;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Coming {
@@ -25,17 +30,32 @@ pub struct Coming {
     /// Those that cannot, with their whole names.
     pub(super) rejected: Vec<(String, Rejected)>,
     pub(super) removed: Vec<String>,
+    /// Why nothing more of it is taken.
+    exceeded: Option<&'static str>,
 }
 
 impl Coming {
     /// Nothing came yet.
     pub fn new(limits: Limits) -> Self {
         let (type_url, nonce) = Default::default();
-        Self { limits, type_url, nonce, resources: Vec::new(), rejected: Vec::new(), removed: Vec::new() }
+        let (resources, rejected, removed) = (Vec::new(), Vec::new(), Vec::new());
+        Self { limits, type_url, nonce, resources, rejected, removed, exceeded: None }
+    }
+
+    /// Of what there is too much in it, if there is: the rest of it is not taken.
+    pub fn exceeded(&self) -> Option<&'static str> {
+        self.exceeded
     }
 
     /// Takes some fields of the response, in their order: as a message that has no others.
     pub fn add(&mut self, part: DeltaDiscoveryResponse) {
+        let kept = [(self.rejected.len(), REJECTED_MAX, "refused"), (self.removed.len(), REMOVED_MAX, "removed")];
+        if let Some((_, _, what)) = kept.into_iter().find(|(count, max, _)| count > max) {
+            self.exceeded = Some(what);
+        }
+        if self.exceeded.is_some() {
+            return;
+        }
         for resource in part.resources {
             let name = resource.name.clone();
             match accepted(resource, &self.limits) {
@@ -53,7 +73,9 @@ impl Coming {
         self.removed.extend(part.removed_resources);
         // Where a field is there more than once the last counts.
         for (own, newer) in [(&mut self.type_url, part.type_url), (&mut self.nonce, part.nonce)] {
-            if !newer.is_empty() {
+            if newer.len() > self.limits.name_bytes {
+                self.exceeded = Some("name_bytes of type or nonce");
+            } else if !newer.is_empty() {
                 *own = newer;
             }
         }
@@ -106,4 +128,39 @@ pub(super) fn shown(text: &str, bytes_max: usize) -> String {
         shown.push(c);
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(refused: usize, removed: usize, nonce: &str) -> DeltaDiscoveryResponse {
+        DeltaDiscoveryResponse {
+            resources: vec![Resource::default(); refused],
+            removed_resources: vec![String::new(); removed],
+            nonce: nonce.to_owned(),
+            ..DeltaDiscoveryResponse::default()
+        }
+    }
+
+    #[test]
+    fn entries_that_cost_nothing_on_the_wire_are_not_taken_without_end() {
+        for (refused, removed, what) in [(1_000, 0, "refused"), (0, 50_000, "removed")] {
+            let mut coming = Coming::new(Limits::default());
+            for _ in 0..200 {
+                coming.add(part(refused, removed, "1"));
+            }
+            assert_eq!(coming.exceeded(), Some(what));
+            assert!(coming.rejected.len() <= REJECTED_MAX + refused && coming.removed.len() <= REMOVED_MAX + removed);
+        }
+    }
+
+    #[test]
+    fn what_would_be_said_back_is_short() {
+        let mut coming = Coming::new(Limits::default());
+        coming.add(part(1, 1, "1"));
+        assert_eq!(coming.exceeded(), None);
+        coming.add(part(0, 0, &"1".repeat(2_000)));
+        assert!(coming.exceeded().is_some());
+    }
 }

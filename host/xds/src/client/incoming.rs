@@ -15,7 +15,7 @@ use crate::wire::{Fault, Fields};
 
 /// A flag, and the length of the message.
 const HEADER: usize = 5;
-/// What is kept of the buffer's room when there is nothing in it: a resource may have needed much.
+/// What is kept of the buffer's room when little is in it: a resource may have needed much.
 const ROOM_KEPT: usize = 256 << 10;
 
 /// What came.
@@ -74,15 +74,18 @@ struct Cutter {
     left: Option<usize>,
     /// So many bytes are less than a field.
     too_few: usize,
+    /// The most bytes that were in the buffer since it was made: it has at least that room.
+    most: usize,
 }
 
 impl Cutter {
     fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, buffer: BytesMut::new(), left: None, too_few: 0 }
+        Self { bytes_max, buffer: BytesMut::new(), left: None, too_few: 0, most: 0 }
     }
 
     fn push(&mut self, data: &[u8]) {
         self.buffer.extend_from_slice(data);
+        self.most = self.most.max(self.buffer.len());
     }
 
     /// Whether the end of a message is awaited, or of its head.
@@ -115,8 +118,9 @@ impl Cutter {
         }
         self.left = Some(left - fields);
         let part = decoded(self.buffer.split_to(fields).freeze())?;
-        if self.buffer.is_empty() && self.buffer.capacity() > ROOM_KEPT {
-            self.buffer = BytesMut::new();
+        // Its capacity is what is behind what was taken out, and not what it holds.
+        if self.most > ROOM_KEPT && self.buffer.len() <= ROOM_KEPT {
+            (self.buffer, self.most) = (BytesMut::from(self.buffer.as_ref()), self.buffer.len());
         }
         Ok(Some(Part::Fields(part)))
     }
@@ -232,8 +236,11 @@ mod tests {
     fn the_room_that_a_large_field_took_is_given_back() {
         let large = DeltaDiscoveryResponse { nonce: "n".repeat(ROOM_KEPT * 2), ..Default::default() };
         let mut cutter = Cutter::new(1 << 20);
-        cutter.push(&framed(&large.encode_to_vec()));
-        while cutter.next().unwrap().is_some() {}
-        assert_eq!(cutter.buffer.capacity(), 0);
+        let bytes = [framed(&large.encode_to_vec()), framed(&[])].concat();
+        for piece in bytes.chunks(10_000) {
+            cutter.push(piece);
+            while cutter.next().unwrap().is_some() {}
+        }
+        assert!(cutter.most < 10_000 && cutter.buffer.capacity() < 10_000, "{}", cutter.most);
     }
 }

@@ -130,6 +130,14 @@ pub enum StreamError {
         /// The address.
         address: String,
     },
+    /// More in one response than is taken.
+    #[error("{address} sends too much in one response [limit: {what}]")]
+    TooMuch {
+        /// The address.
+        address: String,
+        /// Of what.
+        what: &'static str,
+    },
     /// The other end of the channel is gone.
     #[error("nobody listens any more")]
     NobodyListens,
@@ -236,11 +244,16 @@ impl Stream<'_> {
         let mut coming = state.coming();
         loop {
             tokio::select! {
+                // What is there comes before the conclusion that no more comes: who is told may have kept us.
+                biased;
                 part = inbound.part() => {
                     let part = part.map_err(|status| ended(self.address, &status))?;
                     settled_at = Instant::now() + self.config.settle;
                     if let Part::Fields(fields) = part.ok_or_else(|| StreamError::Closed { address: address() })? {
                         coming.add(fields);
+                        if let Some(what) = coming.exceeded() {
+                            return Err(StreamError::TooMuch { address: address(), what });
+                        }
                         // More of it may be there already, for as long as it takes to check a mesh.
                         tokio::task::consume_budget().await;
                         continue;
@@ -250,16 +263,17 @@ impl Stream<'_> {
                     let sent = self.requests.try_send(answer);
                     // First of all: it is held now, and will not be sent again.
                     self.tell(update).await?;
+                    settled_at = Instant::now() + self.config.settle;
                     sent.map_err(|why| match why {
                         TrySendError::Full(_) => StreamError::DoesNotRead { address: address() },
                         // tonic dropped the stream of requests: the reason comes with the responses, or there is none.
                         TrySendError::Closed(_) => StreamError::Closed { address: address() },
                     })?;
                 }
-                () = sleep_until(settled_at), if state.is_unsettled() => self.tell(state.settle()).await?,
                 () = sleep_until(answered_by), if !state.is_answered() => {
                     return Err(StreamError::Silent { address: address(), after: self.config.answer_timeout });
                 }
+                () = sleep_until(settled_at), if state.is_unsettled() => self.tell(state.settle()).await?,
             }
         }
     }
