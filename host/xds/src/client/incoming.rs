@@ -166,6 +166,9 @@ fn malformed(why: &dyn std::fmt::Display) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{Strategy, any, prop_assert_eq, prop_oneof, proptest};
+
     use super::*;
     use crate::proto::discovery::Resource;
 
@@ -242,5 +245,28 @@ mod tests {
             while cutter.next().unwrap().is_some() {}
         }
         assert!(cutter.most < 10_000 && cutter.buffer.capacity() < 10_000, "{}", cutter.most);
+    }
+
+    proptest! {
+        /// Bytes of a control plane that is broken, or of one that is hostile.
+        #[test]
+        fn any_bytes_mean_the_same_in_pieces_of_any_size(
+            bytes in prop_oneof![
+                vec(any::<u8>(), 0..300),
+                // Fields that are there, and their beginnings.
+                (0_usize..8, 0_usize..400).prop_map(|(resources, len)| {
+                    let mut bytes = response(resources).encode_to_vec();
+                    bytes.truncate(len);
+                    bytes
+                }),
+            ],
+            size in 1_usize..120,
+        ) {
+            let framed = framed(&bytes);
+            let as_one = cut(&framed, framed.len()).ok();
+            prop_assert_eq!(&cut(&framed, size).ok(), &as_one);
+            let whole = DeltaDiscoveryResponse::decode(bytes.as_slice()).ok();
+            prop_assert_eq!(as_one.map(|(mut responses, _)| responses.remove(0)), whole);
+        }
     }
 }
