@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
@@ -55,20 +56,21 @@ impl Signals {
     }
 }
 
-/// Serves until SIGTERM, SIGINT, or an error.
+/// Serves until SIGTERM, SIGINT, or an error; ztunnels on `ztunnels`.
 pub(crate) async fn until_signalled(
     signals: Signals,
     address: AdminAddress,
     metrics_at: Option<SocketAddr>,
     admin: Admin,
     xds: Option<Xds>,
+    ztunnels: &Handle,
 ) -> (Served, Streams) {
     // Dropped when all are to stop.
     let (stopping, stop) = watch::channel(());
     let stopped = |mut stop: watch::Receiver<()>| async move { while stop.changed().await.is_ok() {} };
     let mut metrics = tokio::spawn(metrics::serve(metrics_at, admin.clone(), stopped(stop.clone())));
     let mut admin = tokio::spawn(admin::serve(address, admin, stopped(stop.clone())));
-    let mut streams = tokio::spawn(async move {
+    let mut streams = ztunnels.spawn(async move {
         match xds {
             Some(xds) => xds.serve(stopped(stop)).await,
             None => {
