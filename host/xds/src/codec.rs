@@ -18,7 +18,7 @@ use crate::session::{Response, Sent};
 const PIECE: usize = 64 << 10;
 
 /// Bytes before a gRPC message: whether it is compressed, and its length.
-const PREFIX: usize = 5;
+pub(crate) const PREFIX: usize = 5;
 
 /// Plain messages both ways, for clients.
 #[derive(Clone, Copy, Debug)]

@@ -395,6 +395,7 @@ mod tests {
         let written = version.to_string();
         assert!(version.is(&written));
         assert!(!version.is(&written[1..]));
+        assert!(!version.is(&written.to_uppercase()), "in one way only");
         assert!(!Version::of(b"others").is(&written));
         assert!(!version.is(""));
     }

@@ -10,11 +10,10 @@ use tonic::body::Body;
 use tonic::codegen::Body as _;
 use tonic::{Code, Status};
 
+use crate::codec::PREFIX;
 use crate::proto::discovery::DeltaDiscoveryResponse;
 use crate::wire::{Fault, Fields};
 
-/// A flag, and the length of the message.
-const HEADER: usize = 5;
 /// What is kept of the buffer's room when little is in it: a resource may have needed much.
 const ROOM_KEPT: usize = 256 << 10;
 
@@ -127,7 +126,7 @@ impl Cutter {
 
     /// Reads the head of a message: its length.
     fn head(&mut self) -> Result<Option<usize>, Status> {
-        if self.buffer.len() < HEADER {
+        if self.buffer.len() < PREFIX {
             return Ok(None);
         }
         if self.buffer.get_u8() != 0 {

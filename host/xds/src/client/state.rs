@@ -10,7 +10,7 @@ use model::sorted::{Entry, Sorted};
 
 use super::coming::{Coming, OTHER_TYPE, shown};
 use super::node::NodeIdentity;
-use crate::proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node, Status};
+use crate::proto::discovery::{DeltaDiscoveryRequest, Node, Status};
 use crate::resource::ResourceType;
 
 /// Bytes of a NACK's reason; istiod only logs it.
@@ -154,13 +154,6 @@ impl State {
     /// A response of which nothing came yet.
     pub fn coming(&self) -> Coming {
         Coming::new(self.limits)
-    }
-
-    /// Takes up a response that is there as a whole; see [`Self::take_up`].
-    pub fn respond(&mut self, response: DeltaDiscoveryResponse) -> (DeltaDiscoveryRequest, Option<Update>) {
-        let mut coming = self.coming();
-        coming.add(response);
-        self.take_up(coming)
     }
 
     /// Takes up a response. The answer to it, and what it made different: none where that is nothing and it is not the first of

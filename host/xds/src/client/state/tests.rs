@@ -6,7 +6,7 @@ use prost::Message;
 use prost_types::Any;
 
 use super::*;
-use crate::proto::discovery::Resource;
+use crate::proto::discovery::{DeltaDiscoveryResponse, Resource};
 use crate::proto::workload::Address;
 use crate::proto::workload::Workload;
 use crate::proto::workload::address::Type;
@@ -26,6 +26,15 @@ fn body(name: &str, content: u32) -> Vec<u8> {
 fn resource(name: &str, version: &str, body: Vec<u8>) -> Resource {
     let resource = Any { type_url: ADDRESS.url().into(), value: body };
     Resource { name: name.into(), version: version.into(), resource: Some(resource), aliases: Vec::new() }
+}
+
+impl State {
+    /// Takes up a response that is there as a whole.
+    fn respond(&mut self, response: DeltaDiscoveryResponse) -> (DeltaDiscoveryRequest, Option<Update>) {
+        let mut coming = self.coming();
+        coming.add(response);
+        self.take_up(coming)
+    }
 }
 
 fn response(resources: Vec<Resource>, removed: &[&str]) -> DeltaDiscoveryResponse {
